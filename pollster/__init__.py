@@ -1,0 +1,33 @@
+"""Readiness for Python in the style of mio: one interface over epoll and kqueue."""
+
+from pollster.event import Event
+from pollster.events import Events
+from pollster.interest import Interest
+from pollster.poll import Poll
+from pollster.registry import (
+    AlreadyRegisteredError,
+    NotRegisteredError,
+    Registration,
+    Registry,
+)
+from pollster.source import HasFileno, Source, SourceLike
+from pollster.token import Token
+from pollster.trigger import Trigger
+from pollster.waker import Waker
+
+__all__ = [
+    "AlreadyRegisteredError",
+    "Event",
+    "Events",
+    "HasFileno",
+    "Interest",
+    "NotRegisteredError",
+    "Poll",
+    "Registration",
+    "Registry",
+    "Source",
+    "SourceLike",
+    "Token",
+    "Trigger",
+    "Waker",
+]

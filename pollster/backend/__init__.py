@@ -1,0 +1,47 @@
+"""Finds the back ends that this machine has and loads them.
+
+All that knows a kernel lives in this folder. A back end is an extension module `_<name>` beside
+this file; which of them exist was settled when pollster was built, so nothing here asks for the
+platform.
+"""
+
+import importlib
+import importlib.util
+import os
+from functools import cache
+from typing import Any
+
+__all__ = ["ENVIRONMENT_VARIABLE", "available", "load", "resolve"]
+
+ENVIRONMENT_VARIABLE = "POLLSTER_BACKEND"
+_NAMES = ("epoll", "kqueue")
+
+
+def available() -> tuple[str, ...]:
+    """Returns the names of the back ends that are built here, the default one first."""
+    return tuple(name for name in _NAMES if importlib.util.find_spec(f"{__name__}._{name}"))
+
+
+def resolve(name: str | None) -> str:
+    """Returns the name of the back end to use.
+
+    Parameters: `name`, or None for what POLLSTER_BACKEND says, or else this machine's default.
+    Raises `ValueError` for a name that this machine does not have.
+    """
+    origin = "backend"
+    if name is None:
+        name = os.environ.get(ENVIRONMENT_VARIABLE) or None
+        origin = ENVIRONMENT_VARIABLE
+    here = available()
+    if name is None and here:
+        return here[0]
+    if name not in here:
+        choice = ", ".join(map(repr, here)) or "none: pollster was not built, see its README"
+        raise ValueError(f"{origin}={name!r} is not a back end of this machine; it has {choice}")
+    return name
+
+
+@cache
+def load(name: str) -> Any:
+    """Imports a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
+    return importlib.import_module(f"{__name__}._{name}")

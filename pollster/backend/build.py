@@ -1,0 +1,56 @@
+"""Builds the back ends: one extension module per kernel, all with the same cdef (selector.h).
+
+`setup.py` asks for the back end of the system that it runs on. The tests' builder asks for kqueue
+on Linux and adds the sources of the tests' own kqueue.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+SHARED = ["selector.c"]
+HEADERS = ["selector.h", "kernel.h", "registrations.h"]
+
+
+def native() -> str:
+    """Names the back end of the system that this runs on."""
+    return "epoll" if sys.platform.startswith("linux") else "kqueue"
+
+
+def declarations() -> str:
+    """Returns the contract as cffi reads it: without the preprocessor's lines."""
+    lines = (HERE / "selector.h").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("#"))
+
+
+def builder(name: str, *, sources: Sequence[Path] = (), include_dirs: Sequence[Path] = ()) -> FFI:
+    """Returns the cffi builder of one back end.
+
+    Parameters: `name`, "epoll" or "kqueue"; `sources` and `include_dirs`, what to compile with it.
+    Paths are given relative to the current directory where they can be, as setuptools wants them.
+    """
+    here = Path(os.path.relpath(HERE))
+    own = [here / file for file in [f"{name}.c", *SHARED]]
+    ffi = FFI()
+    ffi.cdef(declarations())
+    ffi.set_source(
+        f"pollster.backend._{name}",
+        '#include "selector.h"',
+        sources=[str(path) for path in [*own, *sources]],
+        include_dirs=[str(path) for path in [here, *include_dirs]],
+        depends=[str(here / file) for file in HEADERS],
+        define_macros=[("_GNU_SOURCE", None)] if sys.platform.startswith("linux") else [],
+        extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
+        extra_link_args=["-pthread"],
+        py_limited_api=True,
+    )
+    return ffi
+
+
+def ffibuilder() -> FFI:
+    """Returns the builder of this system's own back end; `setup.py` names this function."""
+    return builder(native())

@@ -1,0 +1,91 @@
+/* What a kernel file implements, and no more: epoll.c, kqueue.c. selector.c does the rest, once
+ * for all kernels.
+ *
+ * Functions return a negative errno on failure. Those marked (locked) are called with the lock of
+ * the registrations held and must not block. */
+#ifndef POLLSTER_KERNEL_H
+#define POLLSTER_KERNEL_H
+#include "registrations.h"
+
+#define NANOSECONDS 1000000000LL
+
+/* The registration that is nobody's: the queue's own descriptors and user events report as it. */
+#define OWN_INDEX 0
+
+struct selector {
+    registrations all;
+    int fd;
+    atomic_int using; /* who may be using fd; the last one closes it when the selector is closed */
+    atomic_int closed;
+    atomic_int open; /* fd is yet to be closed */
+};
+
+/* How much memory a selector takes: the kernel file's own structure begins with a selector. */
+extern const size_t kernel_selector_size;
+
+/* How much memory one of the kernel's entries takes. */
+extern const size_t kernel_entry_size;
+
+/* Opens the queue into s->fd. */
+int kernel_open(selector *s);
+
+/* (locked) Ends every kernel_wait, now and from now on: the selector is being closed. */
+int kernel_kick(selector *s);
+
+/* Closes s->fd and all else that kernel_open and kernel_kick opened. */
+void kernel_close(selector *s);
+
+/* (locked) Registers what s->all.at[index] says for its fd. -EEXIST where the kernel has this very
+ * file registered; where the fd's number was reused it is registered, and what stood in the tables
+ * for the number is for the caller to drop. */
+int kernel_add(selector *s, uint32_t index);
+
+/* (locked) Makes the kernel agree with s->all.at[index], which was `before`, and arms it again.
+ * -ENOENT: what the kernel has under this number is not ours. Other failures leave it as before. */
+int kernel_modify(selector *s, uint32_t index, const registration *before);
+
+/* (locked) Removes. Success where the fd is closed; -ENOENT where its number was reused. */
+int kernel_delete(selector *s, uint32_t index);
+
+/* Waits once, for at most `timeout` nanoseconds (-1: for ever), and returns the number of entries;
+ * it may be early, and -EINTR says that a signal came. */
+int kernel_wait(selector *s, room *b, int64_t timeout);
+
+/* (locked) Puts the n entries of the last kernel_wait into the batch. */
+void kernel_decode(selector *s, room *b, int n);
+
+/* The fields of entry i. Returns how many there are. */
+int kernel_raw(const room *b, int i, raw_field *fields, int room_for);
+
+/* (locked) A waker's registration: returns its index; w->fd is all that it has to fill in. */
+int kernel_waker_open(selector *s, waker *w, uint64_t token);
+int kernel_waker_wake(selector *s, const waker *w);
+
+/* (locked) Removes the waker from the kernel and closes its descriptor. */
+void kernel_waker_close(selector *s, const registration *r);
+
+int64_t monotonic(void);
+
+/* Registers in kernel and tables; the index, with RETIRED added. (locked) */
+int registration_add(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger);
+
+typedef struct {
+    int64_t bit;
+    const char *name;
+} bit_name;
+
+/* Writes field->number as its bits are named. */
+void name_bits(raw_field *field, const bit_name *names, size_t count);
+
+/* Packs what the kernel carries for a registration: its index and its generation. */
+static inline uint64_t key_of(uint32_t index, uint32_t generation) {
+    return (uint64_t)generation << 32 | index;
+}
+
+/* What a key stands for, or NULL where it is stale: the registration has ended since. */
+static inline registration *registration_at(registrations *t, uint64_t key) {
+    registration *r = &t->at[(uint32_t)key];
+    return (uint32_t)key && r->generation == (uint32_t)(key >> 32) ? r : NULL;
+}
+
+#endif

@@ -1,0 +1,323 @@
+/* The kernel contract's part that is the same for every kernel: lifetime, tables, the wait loop. */
+#include "kernel.h"
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NANOSECONDS + now.tv_nsec;
+}
+
+static int64_t deadline_after(int64_t timeout) {
+    int64_t now = monotonic();
+    return timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
+}
+
+/* Opening and closing */
+
+selector *selector_open(void) {
+    selector *s = calloc(1, kernel_selector_size);
+    if (!s)
+        return NULL;
+    int error = registrations_open(&s->all);
+    if (error < 0) {
+        free(s);
+        errno = -error;
+        return NULL;
+    }
+    error = kernel_open(s);
+    if (error < 0) {
+        registrations_release(&s->all);
+        free(s);
+        errno = -error;
+        return NULL;
+    }
+    atomic_store(&s->open, 1);
+    return s;
+}
+
+/* Closing waits for nobody, and a number must not be closed under a system call that uses it: who
+ * leaves last closes. */
+static int enter(selector *s) {
+    atomic_fetch_add(&s->using, 1);
+    return atomic_load(&s->closed) ? -ESHUTDOWN : 0;
+}
+
+static void leave(selector *s) {
+    if (atomic_fetch_sub(&s->using, 1) == 1 && atomic_load(&s->closed) &&
+        atomic_exchange(&s->open, 0))
+        kernel_close(s);
+}
+
+static int lock_open(selector *s) {
+    pthread_mutex_lock(&s->all.lock);
+    if (!atomic_load(&s->closed))
+        return 0;
+    pthread_mutex_unlock(&s->all.lock);
+    return -ESHUTDOWN;
+}
+
+static int unlock(selector *s, int result) {
+    pthread_mutex_unlock(&s->all.lock);
+    return result;
+}
+
+static int shut(selector *s) {
+    atomic_store(&s->closed, 1);
+    int result = atomic_load(&s->using) > 1 ? kernel_kick(s) : 0;
+    if (result < 0) {
+        atomic_store(&s->closed, 0);
+        return result;
+    }
+    for (uint32_t i = 1; i < s->all.extent; i++)
+        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER)
+            kernel_waker_close(s, &s->all.at[i]);
+    return 0;
+}
+
+int selector_close(selector *s) {
+    pthread_mutex_lock(&s->all.lock);
+    int result = enter(s) == 0 ? shut(s) : 0;
+    pthread_mutex_unlock(&s->all.lock);
+    leave(s);
+    return result;
+}
+
+static void release(selector *s) {
+    if (registrations_release(&s->all))
+        free(s);
+}
+
+void selector_free(selector *s) {
+    selector_close(s);
+    release(s);
+}
+
+int selector_fd(selector *s) {
+    return atomic_load(&s->closed) ? -ESHUTDOWN : s->fd;
+}
+
+/* Registering */
+
+int registration_add(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
+    int64_t index = registration_new(&s->all, fd, token, interest, trigger);
+    if (index < 0)
+        return (int)index;
+    int result = kernel_add(s, (uint32_t)index);
+    if (result < 0) {
+        registration_end(&s->all, (uint32_t)index);
+        return result;
+    }
+    /* The kernel took it, so what the tables have for this number was closed: R2. */
+    const registration *stale = registration_of(&s->all, fd);
+    int retired = stale ? registration_drop(&s->all, index_of(&s->all, stale)) : 0;
+    result = registration_map(&s->all, (uint32_t)index);
+    if (result < 0) {
+        kernel_delete(s, (uint32_t)index);
+        registration_end(&s->all, (uint32_t)index);
+        return result;
+    }
+    return (int)index | retired;
+}
+
+int selector_register(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
+    int result = lock_open(s);
+    return result < 0 ? result : unlock(s, registration_add(s, fd, token, interest, trigger));
+}
+
+static int reregister(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
+    registration *r = registration_of(&s->all, fd);
+    if (!r)
+        return -ENOENT;
+    uint32_t index = index_of(&s->all, r);
+    registration before = *r;
+    r->interest = (uint8_t)interest;
+    r->trigger = (uint8_t)trigger;
+    int result = kernel_modify(s, index, &before);
+    if (result < 0) {
+        r->interest = before.interest;
+        r->trigger = before.trigger;
+        if (result == -ENOENT)
+            registration_drop(&s->all, index);
+        return result;
+    }
+    r->token = token;
+    return (int)index | (token != before.token && retire_known(&s->all, r) ? RETIRED : 0);
+}
+
+int selector_reregister(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
+    int result = lock_open(s);
+    return result < 0 ? result : unlock(s, reregister(s, fd, token, interest, trigger));
+}
+
+static int deregister(selector *s, int fd) {
+    const registration *r = registration_of(&s->all, fd);
+    if (!r)
+        return -ENOENT;
+    uint32_t index = index_of(&s->all, r);
+    int result = kernel_delete(s, index);
+    if (result < 0) {
+        registration_drop(&s->all, index);
+        return result;
+    }
+    return (int)index | registration_end(&s->all, index);
+}
+
+int selector_deregister(selector *s, int fd) {
+    int result = lock_open(s);
+    return result < 0 ? result : unlock(s, deregister(s, fd));
+}
+
+int selector_retired(selector *s) {
+    pthread_mutex_lock(&s->all.lock);
+    return unlock(s, next_retired(&s->all));
+}
+
+int selector_find(selector *s, int fd) {
+    pthread_mutex_lock(&s->all.lock);
+    const registration *r = registration_of(&s->all, fd);
+    return unlock(s, r ? (int)index_of(&s->all, r) : -ENOENT);
+}
+
+int selector_view(selector *s, uint32_t index, registration_view *out) {
+    pthread_mutex_lock(&s->all.lock);
+    if (index >= s->all.extent || !s->all.at[index].generation)
+        return unlock(s, -ENOENT);
+    const registration *r = &s->all.at[index];
+    *out = (registration_view){r->fd, r->interest, r->trigger, r->token};
+    return unlock(s, 0);
+}
+
+int selector_extent(selector *s) {
+    pthread_mutex_lock(&s->all.lock);
+    return unlock(s, (int)s->all.extent);
+}
+
+int selector_is_known(selector *s, uint32_t id, uint32_t serial) {
+    pthread_mutex_lock(&s->all.lock);
+    return unlock(s, id < s->all.known_extent && s->all.known[id].serial == serial);
+}
+
+/* Waiting */
+
+batch *batch_new(selector *s, int capacity, uint32_t *ready) {
+    room *b = room_new(&s->all, s, capacity, ready, kernel_entry_size);
+    return b ? &b->seen : NULL;
+}
+
+void batch_free(batch *b) {
+    selector *s = ((room *)b)->owner;
+    room_free(&s->all, (room *)b);
+    release(s);
+}
+
+static int wait_open(selector *s, room *b, int64_t timeout) {
+    int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
+    for (;;) {
+        int n = kernel_wait(s, b, timeout);
+        int result = n;
+        pthread_mutex_lock(&s->all.lock);
+        b->seen.taken = n > 0 ? n : 0;
+        if (atomic_load(&s->closed)) {
+            result = -ESHUTDOWN;
+        } else if (n >= 0) {
+            batch_begin(&s->all, b);
+            if (n > 0)
+                kernel_decode(s, b, n);
+            result = batch_result(b);
+        }
+        pthread_mutex_unlock(&s->all.lock);
+        if (timeout > 0) {
+            timeout = deadline - monotonic();
+            if (timeout < 0)
+                timeout = 0;
+        }
+        b->seen.remaining = timeout;
+        if (result || timeout == 0)
+            return result;
+    }
+}
+
+int selector_wait(batch *seen, int64_t timeout) {
+    room *b = (room *)seen;
+    selector *s = b->owner;
+    if (atomic_exchange(&b->busy, 1))
+        return -EBUSY;
+    int result = enter(s);
+    if (result == 0)
+        result = wait_open(s, b, timeout);
+    leave(s);
+    atomic_store(&b->busy, 0);
+    return result;
+}
+
+int selector_wait_forever(batch *b) {
+    return selector_wait(b, -1);
+}
+
+int selector_wait_not(batch *b) {
+    return selector_wait(b, 0);
+}
+
+void name_bits(raw_field *field, const bit_name *names, size_t count) {
+    int64_t rest = field->number;
+    size_t used = 0;
+    field->text[0] = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!(rest & names[i].bit))
+            continue;
+        rest &= ~names[i].bit;
+        used += (size_t)snprintf(field->text + used, sizeof field->text - used, "%s%s",
+                                 used ? "|" : "", names[i].name);
+    }
+    if (rest && used)
+        snprintf(field->text + used, sizeof field->text - used, "|%#llx", (unsigned long long)rest);
+    else if (!used)
+        snprintf(field->text, sizeof field->text, rest ? "%#llx" : "%llu",
+                 (unsigned long long)rest);
+}
+
+int selector_raw(batch *b, int i, raw_field *fields, int room_for) {
+    return i < 0 || i >= b->taken ? -EINVAL : kernel_raw((room *)b, i, fields, room_for);
+}
+
+/* Waking */
+
+int waker_open(selector *s, waker *w, uint64_t token) {
+    int result = lock_open(s);
+    if (result < 0)
+        return result;
+    *w = (waker){.owner = s, .fd = -1};
+    result = kernel_waker_open(s, w, token);
+    if (result < 0)
+        return unlock(s, result);
+    w->index = (uint32_t)result & ~(uint32_t)RETIRED;
+    s->all.at[w->index].kind = KIND_WAKER;
+    w->generation = s->all.at[w->index].generation;
+    return unlock(s, result);
+}
+
+static bool is_registered(const waker *w) {
+    const registrations *t = &w->owner->all;
+    return w->index < t->extent && t->at[w->index].generation == w->generation;
+}
+
+int waker_wake(waker *w) {
+    int result = lock_open(w->owner);
+    if (result < 0)
+        return result;
+    return unlock(w->owner, is_registered(w) ? kernel_waker_wake(w->owner, w) : -ENOENT);
+}
+
+int waker_close(waker *w) {
+    selector *s = w->owner;
+    int result = lock_open(s);
+    if (result < 0)
+        return result;
+    if (!is_registered(w))
+        return unlock(s, -ENOENT);
+    kernel_waker_close(s, &s->all.at[w->index]);
+    return unlock(s, (int)w->index | registration_end(&s->all, w->index));
+}

@@ -1,0 +1,196 @@
+"""`Poll`: one kernel queue, and the wait for its events."""
+
+import errno
+import math
+import os
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from pollster import backend as backends
+from pollster.backend.selector import Selector
+from pollster.events import Events
+from pollster.registry import Registry
+from pollster.source import ReadableOnly
+
+__all__ = ["Poll"]
+
+_LONGEST = (1 << 63) - 1  # nanoseconds: 292 years
+_COUNT_MAX = 1 << 20  # of a result; above it are flags, below zero errors
+
+
+class Poll(ReadableOnly):
+    """A kernel queue: register sources with its `registry`, then `poll()` for their events.
+
+    Parameters: `backend`, "epoll" or "kqueue"; None for what the environment variable
+    POLLSTER_BACKEND says, or else this machine's. Raises `ValueError` for a back end that this
+    machine does not have, `OSError` where the descriptor limit is reached.
+
+    It is a context manager, and a source for other Polls (and event loops) by its `fileno()`, which
+    is readable while there are events. It is closed when nobody holds it any more.
+
+    Source: epoll(7); kqueue(2).
+
+    >>> import socket
+    >>> from pollster import Interest, Poll, Token
+    >>> ours, peer = socket.socketpair()
+    >>> with Poll() as poll:
+    ...     poll.registry.register(ours, Token(5), Interest.READABLE)
+    ...     _ = peer.send(b"hello")
+    ...     for event in poll.poll(timeout=1.0):
+    ...         print(event)
+    <Event Token(5) readable>
+    >>> ours.close(), peer.close()
+    (None, None)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_events",
+        "_registry",
+        "_selector",
+        "_wait",
+        "_wait_forever",
+        "_wait_not",
+    )
+
+    def __init__(self, *, backend: str | None = None) -> None:
+        if backend is not None and not isinstance(backend, str):
+            raise TypeError(f"backend must be a name such as 'epoll', or None; not {backend!r}")
+        selector = Selector(backends.resolve(backend))
+        self._selector = selector
+        self._registry = Registry(selector)
+        self._events = Events()
+        self._wait = selector.lib.selector_wait
+        self._wait_forever = selector.lib.selector_wait_forever
+        self._wait_not = selector.lib.selector_wait_not
+
+    @property
+    def registry(self) -> Registry:
+        """Where sources are registered."""
+        return self._registry
+
+    @property
+    def backend(self) -> str:
+        """The name of the kernel's interface: "epoll" or "kqueue"."""
+        return self._selector.name
+
+    def poll(
+        self, events: Events | None = None, timeout: float | timedelta | None = None
+    ) -> Events:
+        """Waits until a registered source is ready, and returns what is.
+
+        Parameters: `events`, the batch to fill; None for the Poll's own, which the next such poll
+        fills again. `timeout` in seconds, a number or a `timedelta`; None or infinity waits for
+        ever, 0 does not wait. It is never cut short and is as fine as the kernel's timers, to the
+        nanosecond. Returns `events`, empty when the timeout has passed.
+
+        A signal whose handler returns does not end it; a handler that raises does (PEP 475).
+
+        Raises `ValueError` for a negative timeout or NaN and for a closed Poll (also one that
+        another thread closes meanwhile), `TypeError` for arguments of other types, `RuntimeError`
+        where another thread polls with the same `events`.
+
+        Source: epoll_pwait2(2); kevent(2).
+
+        >>> from datetime import timedelta
+        >>> from pollster import Events, Poll
+        >>> with Poll() as poll:
+        ...     events = Events(capacity=16)
+        ...     poll.poll(events, timeout=timedelta(milliseconds=1)) is events
+        ...     bool(events)
+        True
+        False
+        """
+        if events is None:
+            events = self._events
+        elif type(events) is not Events:
+            raise TypeError(f"events must be an Events, not {events!r}")
+        if events._selector is not self._selector:
+            events._bind(self._selector)
+        if timeout is None:
+            count = self._wait_forever(events._batch)
+        elif timeout == 0:
+            count = self._wait_not(events._batch)
+        else:
+            count = self._wait(events._batch, _nanoseconds(timeout))
+        if not 0 <= count <= _COUNT_MAX:
+            count = self._settled(events, count)
+        events._count = count
+        return events
+
+    def _settled(self, events: Events, count: int) -> int:
+        """Goes on after a signal, makes Events that are new, and raises errors."""
+        selector, batch = self._selector, events._batch
+        while count == -errno.EINTR:
+            count = self._wait(batch, batch.remaining)
+        if count == -errno.EBUSY:
+            raise RuntimeError(
+                "another thread polls with these events: give each thread Events of its own"
+            )
+        if count < 0:
+            events.clear()
+            if count == -errno.ESHUTDOWN:
+                raise selector.closed_error()
+            raise OSError(-count, f"{os.strerror(-count)}: {self!r} can't wait")
+        if count & selector.lib.MISSED:
+            selector.learn_misses(batch)
+            count &= ~selector.lib.MISSED
+        return count
+
+    def fileno(self) -> int:
+        """Returns the queue's descriptor. Raises `ValueError` once the Poll is closed."""
+        return self._selector.fileno()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._selector.closed
+
+    def close(self) -> None:
+        """Closes the queue and its wakers; polls that wait in other threads raise `ValueError`.
+
+        The registered sources stay open. Closing twice changes nothing.
+        """
+        self._selector.close()
+
+    def __enter__(self) -> Self:
+        self._selector.fileno()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"fd {self.fileno()}"
+        return f"<Poll {self.backend}, {state}>"
+
+
+def _nanoseconds(timeout: float | timedelta) -> int:
+    """Returns a timeout in nanoseconds, rounded up; -1 for ever."""
+    if isinstance(timeout, timedelta):
+        nanoseconds = timeout // timedelta(microseconds=1) * 1000
+    elif isinstance(timeout, int):
+        nanoseconds = timeout * 1_000_000_000
+    elif isinstance(timeout, float) or hasattr(timeout, "__float__"):
+        seconds = float(timeout)
+        if seconds == math.inf:
+            return -1
+        if math.isnan(seconds):
+            raise ValueError("timeout is NaN: pass seconds, 0 or more, or None to wait for ever")
+        if seconds < 0:
+            nanoseconds = -1
+        else:
+            nanoseconds = math.ceil(min(seconds * 1e9, 2.0**63))
+    else:
+        raise TypeError(f"timeout must be seconds, a timedelta or None, not {timeout!r}")
+    if nanoseconds < 0:
+        raise ValueError(
+            f"timeout {timeout!r} is negative: pass 0 or more seconds, or None to wait for ever"
+        )
+    return min(nanoseconds, _LONGEST)

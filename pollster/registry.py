@@ -1,0 +1,292 @@
+"""`Registry`: which sources a Poll watches, under which Token, for what.
+
+All registering goes through here, and so do its errors. It does not wait and knows no kernel.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn, cast
+
+from pollster.backend.selector import Selector
+from pollster.interest import Interest
+from pollster.source import (
+    ReadableOnly,
+    Source,
+    SourceLike,
+    descriptor_of,
+    is_self_registering,
+)
+from pollster.token import Token
+from pollster.trigger import Trigger
+
+__all__ = ["AlreadyRegisteredError", "NotRegisteredError", "Registration", "Registry"]
+
+_READABLE = Interest.READABLE
+_LEVEL = Trigger.LEVEL
+
+
+class AlreadyRegisteredError(FileExistsError):
+    """A source was registered twice with one Poll; its errno is EEXIST."""
+
+
+class NotRegisteredError(FileNotFoundError):
+    """A source that is not registered was to be changed; its errno is ENOENT."""
+
+
+class Registration(NamedTuple):
+    """What is registered: see iteration over `Registry`."""
+
+    source: Any
+    token: Token
+    interest: Interest
+    trigger: Trigger
+
+
+class Registry:
+    """Registers sources with the Poll that it belongs to; `Poll.registry` is the only way to one.
+
+    Its methods may be called from any thread while others poll: a waiting poll sees the effect.
+
+    Iteration gives what is registered now, as `Registration(source, token, interest, trigger)`.
+
+    >>> import socket
+    >>> from pollster import Interest, Poll, Token
+    >>> ours, peer = socket.socketpair()
+    >>> with Poll() as poll:
+    ...     poll.registry.register(ours, Token(1), Interest.READABLE)
+    ...     [(r.token, r.interest) for r in poll.registry]
+    [(Token(1), <Interest.READABLE: 1>)]
+    >>> ours.close(), peer.close()
+    (None, None)
+    """
+
+    __slots__ = ("_handle", "_lib", "_lock", "_selector")
+
+    def __init__(self, selector: Selector) -> None:
+        self._selector = selector
+        self._handle = selector.handle
+        self._lib = selector.lib
+        self._lock = selector.lock
+
+    def register(
+        self,
+        source: SourceLike,
+        token: int,
+        interest: Interest,
+        trigger: Trigger = _LEVEL,
+    ) -> None:
+        """Starts to watch a source.
+
+        Parameters: `source`, an object with `fileno()`, a descriptor, or a `Source`; `token`, comes
+        back with its events, 0 to 2**64 - 1; `interest`, what to wait for; `trigger`, when to
+        report. The source is kept alive until it is deregistered.
+
+        Raises `AlreadyRegisteredError` where this Poll has the source; `PermissionError` for regular
+        files and directories, which are always ready; `OSError` where the descriptor is not open,
+        the kernel's limits are reached or it can't watch this; `TypeError` and `ValueError` for bad
+        arguments and a closed Poll. After an error nothing has changed.
+
+        Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token, Trigger
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(reader, Token(1), Interest.READABLE, Trigger.EDGE)
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        _check(source, interest, trigger)
+        if is_self_registering(source):
+            cast(Source, source).register(self, Token(token), interest, trigger)
+            return
+        fd = _open_descriptor(source)
+        with self._lock:
+            try:
+                index = self._lib.selector_register(self._handle, fd, token, interest, trigger)
+            except (OverflowError, TypeError) as error:
+                raise _unfit(source, fd, token) from error
+            if index < 0:
+                self._fail(index, source, fd, "registered")
+            self._selector.place(self._settled(index), source)
+
+    def reregister(
+        self,
+        source: SourceLike,
+        token: int,
+        interest: Interest,
+        trigger: Trigger = _LEVEL,
+    ) -> None:
+        """Replaces a source's token, interest and trigger, and arms it again.
+
+        Parameters as of `register`. What is ready now is reported again, also with `EDGE`.
+
+        Raises `NotRegisteredError` where this Poll does not have the source, also where its
+        descriptor's number is another file's by now; else as `register` does.
+
+        Source: epoll_ctl(2) EPOLL_CTL_MOD; kevent(2) EV_ENABLE.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token, Trigger
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
+        ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
+        ...     poll.registry.reregister(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
+        ...     len(poll.poll(timeout=0))
+        (1, 0)
+        1
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        _check(source, interest, trigger)
+        if is_self_registering(source):
+            cast(Source, source).reregister(self, Token(token), interest, trigger)
+            return
+        fd = _open_descriptor(source)
+        with self._lock:
+            try:
+                index = self._lib.selector_reregister(self._handle, fd, token, interest, trigger)
+            except (OverflowError, TypeError) as error:
+                raise _unfit(source, fd, token) from error
+            if index < 0:
+                self._fail(index, source, fd, "reregistered")
+            self._selector.place(self._settled(index), source)
+
+    def deregister(self, source: SourceLike) -> None:
+        """Stops watching a source: once this returns, none of its events is delivered.
+
+        Deregister before closing. A source that was closed first can still be deregistered.
+
+        Raises `NotRegisteredError` where this Poll does not have the source; `TypeError` for what is
+        no source; `ValueError` for a closed Poll.
+
+        Source: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(writer, Token(1), Interest.WRITABLE)
+        ...     events = poll.poll(timeout=0)
+        ...     poll.registry.deregister(writer)
+        ...     list(events)
+        []
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        if is_self_registering(source):
+            cast(Source, source).deregister(self)
+            return
+        fd = descriptor_of(source)
+        with self._lock:
+            if fd < 0:
+                fd = self._descriptor_before(source)
+            try:
+                index = self._lib.selector_deregister(self._handle, fd)
+            except OverflowError as error:
+                raise _unfit(source, fd, 0) from error
+            if index < 0:
+                self._fail(index, source, fd, "deregistered")
+            self._selector.sources[self._settled(index)] = None
+
+    def __iter__(self) -> Iterator[Registration]:
+        view = self._selector.ffi.new("registration_view *")
+        with self._lock:
+            found = [
+                Registration(
+                    source, Token(view.token), Interest(view.interest), Trigger(view.trigger)
+                )
+                for index, source in enumerate(self._selector.sources)
+                if source is not None and self._lib.selector_view(self._handle, index, view) == 0
+            ]
+        return iter(found)
+
+    def _settled(self, index: int) -> int:
+        """Returns the index of a result, and forgets what the change has retired."""
+        if index & self._lib.RETIRED:
+            self._selector.forget_retired()
+            index &= ~self._lib.RETIRED
+        return index
+
+    def _descriptor_before(self, source: object) -> int:
+        """Returns the descriptor under which a closed source was registered."""
+        view = self._selector.ffi.new("registration_view *")
+        for index, registered in enumerate(self._selector.sources):
+            if registered is source and self._lib.selector_view(self._handle, index, view) == 0:
+                return int(view.fd)
+        raise NotRegisteredError(
+            errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
+        )
+
+    def _fail(self, code: int, source: object, fd: int, done: str) -> NoReturn:
+        """Raises what a negative result means."""
+        self._selector.forget_retired()
+        number = -code
+        name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
+        if number == errno.ESHUTDOWN:
+            raise self._selector.closed_error()
+        if number == errno.EEXIST:
+            view = self._selector.ffi.new("registration_view *")
+            index = self._lib.selector_find(self._handle, fd)
+            self._lib.selector_view(self._handle, index, view)
+            raise AlreadyRegisteredError(
+                number,
+                f"{name} is already registered with {Token(view.token)!r}; "
+                "use reregister() to change it",
+            )
+        if number == errno.ENOENT:
+            raise NotRegisteredError(
+                number, f"{name} is not registered with this Poll; use register() first"
+            )
+        raise OSError(number, f"{name} can't be {done}: {_reason(number)}")
+
+
+def _reason(number: int) -> str:
+    known = {
+        errno.EBADF: "it is not open; register a source before it is closed",
+        errno.EPERM: "it is a regular file or a directory, which never block: read it directly",
+        errno.ENOTSUP: "this kernel has no PRIORITY readiness; leave it out of the interest",
+        errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
+        errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
+        errno.EINVAL: "the kernel can't watch it, or not for this interest; "
+        "a queue can't watch itself and is READABLE only",
+        errno.ELOOP: "queues are nested too deeply, or in a circle",
+    }
+    return known.get(number, os.strerror(number))
+
+
+def _check(source: object, interest: Interest, trigger: Trigger) -> None:
+    if type(interest) is not Interest:
+        raise TypeError(
+            f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
+        )
+    if not interest:
+        raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
+    if type(trigger) is not Trigger:
+        raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
+    if interest is not _READABLE and isinstance(source, ReadableOnly):
+        raise ValueError(f"{source!r} can only be READABLE, not {interest!r}")
+
+
+def _open_descriptor(source: SourceLike) -> int:
+    fd = descriptor_of(source)
+    if fd < 0:
+        if isinstance(source, int):
+            raise ValueError(f"fd {fd} is negative: pass an open descriptor")
+        raise ValueError(
+            f"{source!r} is closed (its fileno() is {fd}): register it while it is open"
+        )
+    return fd
+
+
+def _unfit(source: object, fd: int, token: object) -> Exception:
+    """Says which argument is no number of the kernel's."""
+    try:
+        Token(token)  # type: ignore[arg-type]  # that is the question
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValueError):
+            return error
+        return TypeError(f"token must be a Token or an integer, not {token!r}")
+    return ValueError(f"{source!r} is no descriptor: {fd} is out of range")

@@ -1,0 +1,98 @@
+"""`Source`: what can be registered."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pollster.interest import Interest
+from pollster.token import Token
+from pollster.trigger import Trigger
+
+if TYPE_CHECKING:
+    from pollster.registry import Registry
+
+__all__ = ["HasFileno", "Source", "SourceLike"]
+
+
+class HasFileno(Protocol):
+    """An object with a file descriptor: a socket, a pipe, a file object of a terminal."""
+
+    def fileno(self) -> int:
+        """Returns the descriptor, or a negative number once it is closed."""
+        ...
+
+
+class Source(Protocol):
+    """An object that registers itself, such as one that is made of several descriptors.
+
+    `Registry.register(source, ...)` calls `source.register(registry, ...)` once and passes on what
+    it raises; so do the other two. Shaped after mio's `event::Source`.
+
+    >>> import socket
+    >>> from pollster import Interest, Poll, Token, Trigger
+    >>> class Both:
+    ...     def __init__(self):
+    ...         self.ends = socket.socketpair()
+    ...     def register(self, registry, token, interest, trigger):
+    ...         for end in self.ends:
+    ...             registry.register(end, token, interest, trigger)
+    ...     def reregister(self, registry, token, interest, trigger):
+    ...         for end in self.ends:
+    ...             registry.reregister(end, token, interest, trigger)
+    ...     def deregister(self, registry):
+    ...         for end in self.ends:
+    ...             registry.deregister(end)
+    >>> with Poll() as poll:
+    ...     both = Both()
+    ...     poll.registry.register(both, Token(1), Interest.WRITABLE)
+    ...     len(poll.poll(timeout=0))
+    2
+    >>> for end in both.ends:
+    ...     end.close()
+    """
+
+    def register(
+        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger
+    ) -> None:
+        """Registers what it is made of."""
+        ...
+
+    def reregister(
+        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger
+    ) -> None:
+        """Reregisters what it is made of."""
+        ...
+
+    def deregister(self, registry: "Registry") -> None:
+        """Deregisters what it is made of."""
+        ...
+
+
+SourceLike = int | HasFileno | Source
+
+
+class ReadableOnly:
+    """What is never ready for anything else: a kernel queue in another one (R14)."""
+
+    __slots__ = ()
+
+
+def is_self_registering(source: object) -> bool:
+    """Tells whether a source has methods of its own. select.epoll has register(), but not this."""
+    return hasattr(type(source), "deregister")
+
+
+def descriptor_of(source: Any) -> int:
+    """Returns a source's descriptor; negative where the source is closed.
+
+    Raises `TypeError` for what is no source.
+    """
+    if type(source) is int:
+        return source
+    if isinstance(source, bool) or not (isinstance(source, int) or hasattr(source, "fileno")):
+        raise TypeError(
+            f"{source!r} is no source: pass an object with fileno(), a descriptor, "
+            "or an object with register(), reregister() and deregister()"
+        )
+    fd = int(source) if isinstance(source, int) else source.fileno()
+    if type(fd) is not int:
+        raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
+    return fd

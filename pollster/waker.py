@@ -1,0 +1,98 @@
+"""`Waker`: ends another thread's wait."""
+
+import errno
+import os
+
+from pollster.backend.selector import Selector
+from pollster.registry import NotRegisteredError, Registry
+from pollster.token import Token
+
+__all__ = ["Waker"]
+
+
+class Waker:
+    """Makes a Poll report `token`, from any thread or signal handler, at any time.
+
+    Several `wake()`s before the event is delivered are one event. There is nothing to drain, and a
+    wake before the poll begins is not lost. A Poll may have several; each gives its event to one
+    poll. It is registered until `close()`, `registry.deregister(waker)` or the end of the Poll.
+
+    Parameters: `registry`, of the Poll to wake; `token`, of its events, which are readable.
+    Raises `OSError` where the kernel has no descriptor left for it.
+
+    Source: eventfd(2); kevent(2) EVFILT_USER.
+
+    >>> import threading
+    >>> from pollster import Poll, Token, Waker
+    >>> with Poll() as poll:
+    ...     waker = Waker(poll.registry, Token(9))
+    ...     thread = threading.Thread(target=waker.wake)
+    ...     thread.start()
+    ...     list(poll.poll())
+    ...     thread.join()
+    [<Event Token(9) readable>]
+    """
+
+    __slots__ = ("__weakref__", "_selector", "_token", "_waker")
+
+    def __init__(self, registry: Registry, token: int) -> None:
+        if not isinstance(registry, Registry):
+            raise TypeError(f"registry must be a Poll's registry, not {registry!r}")
+        self._token = Token(token)
+        self._selector: Selector = registry._selector
+        selector = self._selector
+        self._waker = selector.ffi.new("waker *")
+        with selector.lock:
+            index = selector.lib.waker_open(selector.handle, self._waker, self._token)
+            if index < 0:
+                raise self._error(-index)
+            selector.place(self._settled(index), self)
+
+    @property
+    def token(self) -> Token:
+        """The token of its events."""
+        return self._token
+
+    def wake(self) -> None:
+        """Makes the Poll report this waker's token.
+
+        Raises `ValueError` once the Poll is closed, `NotRegisteredError` once the waker is.
+        """
+        code = self._selector.lib.waker_wake(self._waker)
+        if code < 0:
+            raise self._error(-code)
+
+    def close(self) -> None:
+        """Ends its registration; doing so twice, or after the Poll's end, changes nothing."""
+        selector = self._selector
+        with selector.lock:
+            index = selector.lib.waker_close(self._waker)
+            if index > 0:
+                selector.sources[self._settled(index)] = None
+
+    def deregister(self, registry: Registry) -> None:
+        """Ends its registration; `registry.deregister(waker)` calls this.
+
+        Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
+        """
+        if registry._selector is not self._selector or self not in (r.source for r in registry):
+            raise self._error(errno.ENOENT)
+        self.close()
+
+    def _settled(self, index: int) -> int:
+        lib = self._selector.lib
+        if index & lib.RETIRED:
+            self._selector.forget_retired()
+        return int(index & ~lib.RETIRED)
+
+    def _error(self, number: int) -> Exception:
+        if number == errno.ESHUTDOWN:
+            return self._selector.closed_error()
+        if number == errno.ENOENT:
+            return NotRegisteredError(
+                number, f"{self!r} is not registered with this Poll; make a new Waker"
+            )
+        return OSError(number, f"{os.strerror(number)}: no waker for {self._token!r}")
+
+    def __repr__(self) -> str:
+        return f"<Waker {self._token!r}>"
