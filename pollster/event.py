@@ -11,11 +11,11 @@ __all__ = ["Event"]
 class Event:
     """What one registered source is ready for.
 
-    `token`: the registration's. `is_readable`, `is_writable`: a read, a write would not block; that
-    includes one which fails or finds the end. `is_priority`: out-of-band data is there.
-    `is_read_closed`: the peer will send no more; unread data comes first. `is_write_closed`: nothing
-    more can be sent. `is_error`: a stream socket was reset or its connect failed; its SO_ERROR says
-    why. The closed predicates are given for the directions of the interest.
+    `token`: the registration's. `is_readable`, `is_writable`: a read, a write would not block; one
+    that fails or finds the end does not either. `is_priority`: out-of-band data is there.
+    `is_read_closed`: the peer will send no more; unread data comes first. `is_write_closed`:
+    nothing more can be sent. `is_error`: a stream socket was reset or its connect failed; its
+    SO_ERROR says why. The closed predicates are given for the directions of the interest.
 
     Events are immutable, compare by value, and may be kept.
 

@@ -183,10 +183,8 @@ def _nanoseconds(timeout: float | timedelta) -> int:
             return -1
         if math.isnan(seconds):
             raise ValueError("timeout is NaN: pass seconds, 0 or more, or None to wait for ever")
-        if seconds < 0:
-            nanoseconds = -1
-        else:
-            nanoseconds = math.ceil(min(seconds * 1e9, 2.0**63))
+        # Away from zero, so that the smallest negative number is negative too.
+        nanoseconds = math.ceil(min(seconds * 1e9, 2.0**63)) if seconds >= 0 else -1
     else:
         raise TypeError(f"timeout must be seconds, a timedelta or None, not {timeout!r}")
     if nanoseconds < 0:

@@ -14,8 +14,8 @@ class RawEvent:
     `names`: name to the number as the kernel's headers name it.
 
     >>> from pollster.raw import RawEvent
-    >>> print(RawEvent("epoll_event", {"events": 1, "data": 7}, {"events": "EPOLLIN", "data": "0x7"}))
-    epoll_event(events=EPOLLIN, data=0x7)
+    >>> print(RawEvent("epoll_event", {"events": 1}, {"events": "EPOLLIN"}))
+    epoll_event(events=EPOLLIN)
     """
 
     structure: str

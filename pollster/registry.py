@@ -82,10 +82,10 @@ class Registry:
         back with its events, 0 to 2**64 - 1; `interest`, what to wait for; `trigger`, when to
         report. The source is kept alive until it is deregistered.
 
-        Raises `AlreadyRegisteredError` where this Poll has the source; `PermissionError` for regular
-        files and directories, which are always ready; `OSError` where the descriptor is not open,
-        the kernel's limits are reached or it can't watch this; `TypeError` and `ValueError` for bad
-        arguments and a closed Poll. After an error nothing has changed.
+        Raises `AlreadyRegisteredError` where this Poll has the source; `PermissionError` for
+        regular files and directories, which are always ready; `OSError` where the descriptor is not
+        open, the kernel's limits are reached or it can't watch this; `TypeError` and `ValueError`
+        for bad arguments and a closed Poll. After an error nothing has changed.
 
         Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
 
@@ -159,8 +159,8 @@ class Registry:
 
         Deregister before closing. A source that was closed first can still be deregistered.
 
-        Raises `NotRegisteredError` where this Poll does not have the source; `TypeError` for what is
-        no source; `ValueError` for a closed Poll.
+        Raises `NotRegisteredError` where this Poll does not have the source; `TypeError` for what
+        is no source; `ValueError` for a closed Poll.
 
         Source: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
 

@@ -26,6 +26,7 @@ class Token(int):
     __slots__ = ()
 
     def __new__(cls, value: SupportsIndex) -> Self:
+        """Checks the range."""
         number = index(value)
         if not 0 <= number < _LIMIT:
             raise ValueError(f"token {number} is out of range: it must be from 0 to 2**64 - 1")

@@ -70,6 +70,12 @@ class Waker:
             if index > 0:
                 selector.sources[self._settled(index)] = None
 
+    def register(self, *_: object) -> None:
+        """Raises `TypeError`: a Waker registers itself, once, when it is made."""
+        raise TypeError(f"{self!r} registered itself when it was made; make another Waker")
+
+    reregister = register
+
     def deregister(self, registry: Registry) -> None:
         """Ends its registration; `registry.deregister(waker)` calls this.
 

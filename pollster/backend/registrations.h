@@ -303,7 +303,8 @@ static inline int batch_result(const room *b) {
 }
 
 /* A batch with room for `capacity` entries of the kernel's, each at most one registration more. */
-static inline room *room_new(registrations *t, selector *s, int capacity, uint32_t *ready, size_t entry_size) {
+static inline room *room_new(registrations *t, selector *s, int capacity, uint32_t *ready,
+                             size_t entry_size) {
     size_t n = (size_t)capacity;
     room *b = calloc(1, sizeof *b);
     if (!b)

@@ -51,15 +51,18 @@ class Selector:
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called."""
         return bool(self.lib.selector_fd(self.handle) < 0)
 
     def fileno(self) -> int:
+        """Returns the queue's descriptor. Raises `ValueError` once it is closed."""
         fd: int = self.lib.selector_fd(self.handle)
         if fd < 0:
             raise self.closed_error()
         return fd
 
     def close(self) -> None:
+        """Closes the queue and ends all waits. Raises `OSError` where they could not be ended."""
         code = self.lib.selector_close(self.handle)
         if code < 0:
             raise OSError(
@@ -71,6 +74,7 @@ class Selector:
             self.sources.clear()
 
     def closed_error(self) -> ValueError:
+        """Returns what any use after `close` raises."""
         return ValueError(f"this Poll is closed (backend {self.name!r}): open another one")
 
     def place(self, index: int, source: object) -> None:
@@ -117,7 +121,7 @@ class Selector:
         """Returns the kernel's entries of a batch's last wait."""
         room = 8
         fields = self.ffi.new("raw_field[]", room)
-        entries = []
+        entries: list[RawEvent] = []
         for i in range(batch.taken):
             count = self.lib.selector_raw(batch, i, fields, room)
             text = self.ffi.string

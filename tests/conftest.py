@@ -1,0 +1,200 @@
+"""What every test has: each back end of this machine, sources, and a way to state what must come."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pollster.backend
+from pollster import Event, Poll
+
+WAIT = 10.0  # seconds until a test that still waits has failed
+
+Ready = dict[int, set[str]]
+
+
+def pytest_configure() -> None:
+    """Sees to it that what is to be tested is there."""
+    chosen = os.environ.get("POLLSTER_BACKEND")
+    if chosen is None and "kqueue" not in pollster.backend.available():
+        import subprocess
+
+        builder = Path(__file__).with_name("build_kqueue.py")
+        subprocess.run([sys.executable, str(builder)], check=True)
+    if chosen is not None and chosen not in pollster.backend.available():
+        pytest.exit(f"POLLSTER_BACKEND={chosen} is not built in this environment", returncode=3)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out the tests of the tests' own kqueue where it is not used."""
+    native = not sys.platform.startswith("linux")
+    only_epoll = os.environ.get("POLLSTER_BACKEND") == "epoll"
+    if collection_path.name == "kqueue" and (native or only_epoll):
+        return True
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test on every back end present; where epoll is asked for, on that alone."""
+    if "backend" in metafunc.fixturenames:
+        names = pollster.backend.available()
+        if os.environ.get("POLLSTER_BACKEND") == "epoll":
+            names = ("epoll",)
+        metafunc.parametrize("backend", names)
+
+
+@pytest.fixture
+def poll(backend: str) -> Iterator[Poll]:
+    """A Poll of each back end."""
+    with Poll(backend=backend) as poll:
+        yield poll
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def unix_pair() -> Iterator[Pair]:
+    """Two connected Unix stream sockets: ours, non-blocking, and the peer's."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    with ours, peer:
+        yield ours, peer
+
+
+def connect_tcp(family: socket.AddressFamily) -> Pair:
+    """Two connected TCP sockets: ours, non-blocking, and the peer's."""
+    host = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with socket.create_server((host, 0), family=family) as listener:
+        ours = socket.create_connection(listener.getsockname()[:2], timeout=WAIT)
+        peer, _ = listener.accept()
+    ours.setblocking(False)
+    return ours, peer
+
+
+@pytest.fixture
+def tcp_pair() -> Iterator[Pair]:
+    """Two connected TCP sockets over IPv4: ours, non-blocking, and the peer's."""
+    ours, peer = connect_tcp(socket.AF_INET)
+    with ours, peer:
+        yield ours, peer
+
+
+@pytest.fixture(params=["unix", "tcp4", "tcp6"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two connected stream sockets of each family."""
+    if request.param == "unix":
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+    else:
+        ours, peer = connect_tcp(socket.AF_INET if request.param == "tcp4" else socket.AF_INET6)
+    with ours, peer:
+        yield ours, peer
+
+
+class Descriptors:
+    """Closes what a test has opened and not closed itself."""
+
+    def __init__(self) -> None:
+        self._open: list[int] = []
+
+    def pipe(self) -> tuple[int, int]:
+        """Opens a pipe, non-blocking; returns (reader, writer)."""
+        ends = os.pipe()
+        for fd in ends:
+            os.set_blocking(fd, False)
+        self._open.extend(ends)
+        return ends
+
+    def keep(self, fd: int) -> int:
+        """Has another descriptor closed at the end."""
+        self._open.append(fd)
+        return fd
+
+    def close(self, fd: int) -> None:
+        """Closes one now."""
+        self._open.remove(fd)
+        os.close(fd)
+
+    def close_all(self) -> None:
+        """Closes the rest."""
+        for fd in self._open:
+            os.close(fd)
+
+
+@pytest.fixture
+def fds() -> Iterator[Descriptors]:
+    """Pipes and other bare descriptors."""
+    descriptors = Descriptors()
+    yield descriptors
+    descriptors.close_all()
+
+
+def predicates(event: Event) -> set[str]:
+    """Names the predicates that an event has: {"readable", ...}."""
+    names = ("readable", "writable", "priority", "read_closed", "write_closed", "error")
+    return {name for name in names if getattr(event, f"is_{name}")}
+
+
+def one_batch(poll: Poll, timeout: float | None = 0) -> Ready:
+    """Polls once; returns token to predicates. R1: no token may come twice."""
+    events = list(poll.poll(timeout=timeout))
+    ready = {int(event.token): predicates(event) for event in events}
+    assert len(ready) == len(events), f"a source came twice in one batch: {events}"
+    return ready
+
+
+@pytest.fixture
+def ready_now() -> Callable[[Poll], Ready]:
+    """What a poll that does not wait reports."""
+    return one_batch
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Poll, Ready], None]:
+    """Polls until a batch is just what is expected: a network may take several steps to it."""
+
+    def wait_for(poll: Poll, expected: Ready) -> None:
+        seen: list[Ready] = []
+        for _ in range(1000):
+            batch = one_batch(poll, timeout=WAIT)
+            if batch == expected:
+                return
+            if not seen or seen[-1] != batch:
+                seen.append(batch)
+            if not batch:
+                break
+        pytest.fail(f"{expected} did not come; there came {seen}")
+
+    return wait_for
+
+
+@pytest.fixture
+def collect() -> Callable[[Poll, set[int]], Ready]:
+    """Polls until every one of some tokens has come; returns all that came, joined by token."""
+
+    def collect(poll: Poll, tokens: set[int]) -> Ready:
+        seen: Ready = {}
+        for _ in range(1000):
+            if tokens <= seen.keys():
+                return seen
+            batch = one_batch(poll, timeout=WAIT)
+            if not batch:
+                break
+            for token, names in batch.items():
+                seen.setdefault(token, set()).update(names)
+        pytest.fail(f"not all of {tokens} came; there came {seen}")
+
+    return collect
+
+
+@pytest.fixture
+def no_leak() -> Iterator[None]:
+    """Fails a test after which the process has more descriptors than before."""
+    before = set(os.listdir("/dev/fd"))
+    yield
+    leaked = set(os.listdir("/dev/fd")) - before
+    assert not leaked, f"descriptors {sorted(leaked)} were left open"

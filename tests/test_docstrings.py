@@ -1,0 +1,27 @@
+"""The examples in the docstrings run, on every back end."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import pollster
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(pollster.__path__, "pollster.")
+    if not module.name.rpartition(".")[2].startswith("_") and module.name != "pollster.backend.build"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(backend, monkeypatch, name) -> None:
+    monkeypatch.setenv("POLLSTER_BACKEND", backend)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", [name for name in pollster.__all__ if name[0].isupper()])
+def test_every_public_name_has_a_docstring(name) -> None:
+    assert (getattr(pollster, name).__doc__ or "").strip()

@@ -1,0 +1,112 @@
+"""Events and Event: the batch, its entries, and what the kernel said."""
+
+import dataclasses
+
+import pytest
+
+from pollster import Event, Events, Interest, Poll, Token, Trigger
+
+R, W = Interest.READABLE, Interest.WRITABLE
+
+
+@pytest.mark.parametrize("capacity", [1, 1024, 1 << 20])
+def test_a_capacity_in_range_is_kept(capacity) -> None:
+    assert Events(capacity).capacity == capacity
+
+
+@pytest.mark.parametrize("capacity", [0, -1, (1 << 20) + 1, 1 << 80])
+def test_a_capacity_out_of_range_is_a_value_error(capacity) -> None:
+    with pytest.raises(ValueError, match=f"capacity {capacity} is out of range"):
+        Events(capacity)
+
+
+@pytest.mark.parametrize("capacity", ["16", 16.0, None])
+def test_a_capacity_that_is_no_integer_is_a_type_error(capacity) -> None:
+    with pytest.raises(TypeError):
+        Events(capacity)
+
+
+def test_new_events_are_empty() -> None:
+    events = Events()
+    assert list(events) == []
+    assert len(events) == 0
+    assert not events
+    assert events.raw() == ()
+    with pytest.raises(IndexError):
+        events[0]
+
+
+def test_a_batch_is_a_sequence(poll, fds) -> None:
+    for token in range(5):
+        poll.registry.register(fds.pipe()[1], Token(token), W)
+    events = poll.poll(timeout=0)
+    assert len(events) == 5
+    assert events
+    assert events[0] == list(events)[0]
+    assert events[-1] == list(events)[-1]
+    assert events[1:3] == list(events)[1:3]
+    assert list(events) == list(events)
+    assert repr(events[0]) in repr(events)
+    with pytest.raises(IndexError):
+        events[5]
+
+
+def test_clear_empties_a_batch_and_level_reports_again(poll, fds) -> None:
+    poll.registry.register(fds.pipe()[1], Token(1), W)
+    events = poll.poll(timeout=0)
+    events.clear()
+    assert not events
+    assert [event.token for event in poll.poll(events, 0)] == [1]
+
+
+def test_known_events_are_made_once(poll, fds) -> None:
+    poll.registry.register(fds.pipe()[1], Token(1), W)
+    first = poll.poll(timeout=0)[0]
+    assert poll.poll(timeout=0)[0] is first
+    assert poll.poll(Events(4), timeout=0)[0] is first
+
+
+def test_an_event_is_immutable_and_compares_by_value() -> None:
+    event = Event(Token(1), is_readable=True)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.is_readable = False  # type: ignore[misc]
+    assert event == Event(Token(1), is_readable=True)
+    assert event != Event(Token(1), is_writable=True)
+    assert len({event, Event(Token(1), is_readable=True)}) == 1
+
+
+def test_the_token_of_an_event_is_a_token(poll, fds) -> None:
+    poll.registry.register(fds.pipe()[1], 2**64 - 1, W)
+    token = poll.poll(timeout=0)[0].token
+    assert type(token) is Token
+    assert token == 2**64 - 1
+
+
+def test_an_event_reads_well() -> None:
+    event = Event(Token(7), is_readable=True, is_read_closed=True)
+    assert repr(event) == "<Event Token(7) readable read_closed>"
+
+
+def test_raw_shows_what_the_kernel_said(backend, fds) -> None:
+    reader, writer = fds.pipe()
+    with Poll(backend=backend) as poll:
+        poll.registry.register(writer, Token(1), W, Trigger.ONESHOT)
+        (entry,) = poll.poll(timeout=0).raw()
+        if backend == "epoll":
+            assert entry.structure == "epoll_event"
+            assert list(entry.fields) == ["events", "data"]
+            assert entry.names["events"] == "EPOLLOUT"
+        else:
+            assert entry.structure == "kevent"
+            assert list(entry.fields) == ["ident", "filter", "flags", "fflags", "data", "udata"]
+            assert entry.fields["ident"] == writer
+            assert entry.names["filter"] == "EVFILT_WRITE"
+            assert "EV_DISPATCH" in entry.names["flags"].split("|")
+        poll.registry.register(reader, Token(2), R)
+        fds.close(writer)
+        (entry,) = poll.poll(timeout=0).raw()
+        closed = {"epoll": "EPOLLHUP", "kqueue": "EV_EOF"}[backend]
+        assert closed in str(entry)
+        assert poll.poll(timeout=0).raw()
+        fds.close(reader)
+        assert poll.poll(timeout=0).raw() == ()
