@@ -27,13 +27,18 @@ def declarations() -> str:
     return "\n".join(line for line in lines if not line.startswith("#"))
 
 
-def builder(name: str, *, sources: Sequence[Path] = (), include_dirs: Sequence[Path] = ()) -> FFI:
+def builder(
+    name: str,
+    *,
+    here: Path = HERE,
+    sources: Sequence[Path] = (),
+    include_dirs: Sequence[Path] = (),
+) -> FFI:
     """Returns the cffi builder of one back end.
 
-    Parameters: `name`, "epoll" or "kqueue"; `sources` and `include_dirs`, what to compile with it.
-    Paths are given relative to the current directory where they can be, as setuptools wants them.
+    Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
+    `sources` and `include_dirs`, what to compile with it.
     """
-    here = Path(os.path.relpath(HERE))
     own = [here / file for file in [f"{name}.c", *SHARED]]
     ffi = FFI()
     ffi.cdef(declarations())
@@ -53,4 +58,4 @@ def builder(name: str, *, sources: Sequence[Path] = (), include_dirs: Sequence[P
 
 def ffibuilder() -> FFI:
     """Returns the builder of this system's own back end; `setup.py` names this function."""
-    return builder(native())
+    return builder(native(), here=Path(os.path.relpath(HERE)))  # setuptools wants relative paths

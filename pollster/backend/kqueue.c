@@ -51,6 +51,7 @@ typedef struct {
 #define DUE 16      /* and is to be reported */
 #define NO_READ 32  /* write end of a pipe */
 #define NO_WRITE 64 /* read end of a pipe: epoll never reports it writable */
+#define STALE 128   /* hung up, and then its number was closed or reused */
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
 const size_t kernel_entry_size = sizeof(struct kevent);
@@ -325,6 +326,8 @@ static int add_all(selector *s, uint32_t index, unsigned on) {
 static bool is_live(selector *s, uint32_t index) {
     kqueue_selector *k = (kqueue_selector *)s;
     const registration *r = &s->all.at[index];
+    if (r->state & STALE)
+        return false;
     if (r->state & HUNG)
         for (uint32_t i = 0; i < k->hung_count; i++)
             if (k->hung[i].index == index)
@@ -408,7 +411,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     int result = -EPIPE;
     if (r->interest & INTEREST_PRIORITY)
         return -ENOTSUP;
-    if (!(r->state & HUNG)) {
+    if (!(r->state & (HUNG | STALE))) {
         result = modify(s, index, r->trigger != before->trigger, have, want);
         if (result == 0) {
             r->state = (uint8_t)((r->state & (NO_READ | NO_WRITE)) | want);
@@ -453,7 +456,7 @@ int kernel_delete(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
     struct kevent changes[2];
     int n = 0, deleted = 0;
-    bool live = !(r->state & HUNG) || is_live(s, index);
+    bool live = !(r->state & (HUNG | STALE)) || is_live(s, index);
     unhang((kqueue_selector *)s, index);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
         if (r->state & on)
@@ -477,6 +480,7 @@ static int look_again(kqueue_selector *k) {
                       delete = change_for(s, index, ON_WRITE, EV_DELETE);
         if (!is_same_file(&k->hung[i], r->fd)) {
             unhang(k, index);
+            r->state |= STALE;
         } else if (!(r->state & DISARMED) && apply(s, &add, 1) == 0) {
             unhang(k, index);
             r->state |= ON_WRITE;
