@@ -142,7 +142,10 @@ static uint32_t exceptional(registration *r, uint32_t events) {
     if (events & EPOLLRDHUP)
         ready |= READY_READABLE | READY_READ_CLOSED;
     if (events & EPOLLHUP)
-        ready |= READY_READABLE | READY_READ_CLOSED | READY_WRITABLE | READY_WRITE_CLOSED;
+        ready |= READY_READABLE | READY_READ_CLOSED;
+    /* A pipe's read end has nothing to say of writing, and no EPOLLOUT. */
+    if (events & EPOLLHUP && (events & EPOLLOUT || kind_of(r) != KIND_PIPE))
+        ready |= READY_WRITABLE | READY_WRITE_CLOSED;
     if (events & EPOLLERR) {
         uint8_t kind = kind_of(r);
         if (kind == KIND_PIPE)
