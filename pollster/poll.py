@@ -154,6 +154,10 @@ class Poll(ReadableOnly):
         """
         self._selector.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_selector"):
+            self._selector.close()
+
     def __enter__(self) -> Self:
         self._selector.fileno()
         return self

@@ -98,7 +98,7 @@ class Registry:
         (None, None)
         """
         _check(source, interest, trigger)
-        if is_self_registering(source):
+        if _registers_itself(source):
             cast(Source, source).register(self, Token(token), interest, trigger)
             return
         fd = _open_descriptor(source)
@@ -141,7 +141,7 @@ class Registry:
         (None, None)
         """
         _check(source, interest, trigger)
-        if is_self_registering(source):
+        if _registers_itself(source):
             cast(Source, source).reregister(self, Token(token), interest, trigger)
             return
         fd = _open_descriptor(source)
@@ -176,7 +176,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        if is_self_registering(source):
+        if _registers_itself(source):
             cast(Source, source).deregister(self)
             return
         fd = descriptor_of(source)
@@ -193,6 +193,8 @@ class Registry:
 
     def __iter__(self) -> Iterator[Registration]:
         view = self._selector.ffi.new("registration_view *")
+        if self._selector.closed:
+            raise self._selector.closed_error()
         with self._lock:
             found = [
                 Registration(
@@ -212,6 +214,8 @@ class Registry:
 
     def _descriptor_before(self, source: object) -> int:
         """Returns the descriptor under which a closed source was registered."""
+        if isinstance(source, int):
+            raise ValueError(f"fd {source} is negative: pass a descriptor")
         view = self._selector.ffi.new("registration_view *")
         for index, registered in enumerate(self._selector.sources):
             if registered is source and self._lib.selector_view(self._handle, index, view) == 0:
@@ -246,7 +250,8 @@ class Registry:
 def _reason(number: int) -> str:
     known = {
         errno.EBADF: "it is not open; register a source before it is closed",
-        errno.EPERM: "it is a regular file or a directory, which never block: read it directly",
+        errno.EPERM: "it is a regular file, a directory or a device that never blocks; "
+        "read or write it directly",
         errno.ENOTSUP: "this kernel has no PRIORITY readiness; leave it out of the interest",
         errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
         errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
@@ -270,14 +275,20 @@ def _check(source: object, interest: Interest, trigger: Trigger) -> None:
         raise ValueError(f"{source!r} can only be READABLE, not {interest!r}")
 
 
+def _registers_itself(source: object) -> bool:
+    if not is_self_registering(source):
+        return False
+    if isinstance(source, Registry):
+        raise TypeError(f"{source!r} is no source: register what its Poll is, or the Poll")
+    return True
+
+
 def _open_descriptor(source: SourceLike) -> int:
     fd = descriptor_of(source)
     if fd < 0:
         if isinstance(source, int):
             raise ValueError(f"fd {fd} is negative: pass an open descriptor")
-        raise ValueError(
-            f"{source!r} is closed (its fileno() is {fd}): register it while it is open"
-        )
+        raise ValueError(f"{source!r} is closed: register it while it is open")
     return fd
 
 

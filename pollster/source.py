@@ -1,5 +1,6 @@
 """`Source`: what can be registered."""
 
+import io
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pollster.interest import Interest
@@ -16,7 +17,7 @@ class HasFileno(Protocol):
     """An object with a file descriptor: a socket, a pipe, a file object of a terminal."""
 
     def fileno(self) -> int:
-        """Returns the descriptor, or a negative number once it is closed."""
+        """Returns the descriptor; a negative number or a `ValueError` once it is closed."""
         ...
 
 
@@ -92,7 +93,12 @@ def descriptor_of(source: Any) -> int:
             f"{source!r} is no source: pass an object with fileno(), a descriptor, "
             "or an object with register(), reregister() and deregister()"
         )
-    fd = int(source) if isinstance(source, int) else source.fileno()
+    try:
+        fd = int(source) if isinstance(source, int) else source.fileno()
+    except io.UnsupportedOperation as error:
+        raise TypeError(f"{source!r} is no source: it has no descriptor") from error
+    except ValueError:  # how files and Polls say that they are closed; sockets say -1
+        return -1
     if type(fd) is not int:
         raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
     return fd

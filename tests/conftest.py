@@ -1,4 +1,4 @@
-"""What every test has: each back end of this machine, sources, and a way to state what must come."""
+"""What every test has: the back ends of this machine, sources, a way to state what must come."""
 
 import os
 import socket

@@ -11,7 +11,8 @@ import pollster
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(pollster.__path__, "pollster.")
-    if not module.name.rpartition(".")[2].startswith("_") and module.name != "pollster.backend.build"
+    if not module.name.rpartition(".")[2].startswith("_")
+    and module.name != "pollster.backend.build"
 )
 
 

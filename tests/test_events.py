@@ -42,7 +42,7 @@ def test_a_batch_is_a_sequence(poll, fds) -> None:
     events = poll.poll(timeout=0)
     assert len(events) == 5
     assert events
-    assert events[0] == list(events)[0]
+    assert events[0] == next(iter(events))
     assert events[-1] == list(events)[-1]
     assert events[1:3] == list(events)[1:3]
     assert list(events) == list(events)

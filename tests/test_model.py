@@ -161,7 +161,7 @@ class Programs(RuleBasedStateMachine):
 
     @rule(end=ends)
     def half_close(self, end: End) -> None:
-        """R3's gate: only kqueue knows of one's own shutdown, so such an end is not watched for W."""
+        """R3's gate: only kqueue knows one's own shutdown, so such an end is not watched for W."""
         watched = any(
             (found := watcher.by_fd.get(end.fd)) and found.end is end and found.interest & W
             for watcher in self.watchers
@@ -200,7 +200,7 @@ class Programs(RuleBasedStateMachine):
             os.close(end.fd)
         assert end.peer is not None
         if end.peer.is_open:
-            self.owe(end.peer, "readable", "writable")
+            self.owe(end.peer, "writable", *(() if end.is_shut else ("readable",)))
 
     # What the program asks for
 
@@ -292,7 +292,7 @@ class Programs(RuleBasedStateMachine):
             for token, (registered, ready) in due.items()
             if registered.trigger not in EDGES or registered.owed & ready
         }
-        if len(events) < capacity:
+        if len(events.raw()) < capacity:
             missing = must - seen
             assert not missing, f"{watcher.poll}: {missing} did not come, only {seen}"
 

@@ -61,7 +61,7 @@ def test_any_use_of_a_closed_poll_is_a_value_error(backend) -> None:
 
 
 def test_a_poll_that_nobody_holds_closes_itself(no_leak, backend) -> None:
-    Poll(backend=backend).registry
+    Poll(backend=backend).poll(timeout=0)
 
 
 def test_two_thousand_polls_leak_nothing(no_leak, backend) -> None:
@@ -69,6 +69,15 @@ def test_two_thousand_polls_leak_nothing(no_leak, backend) -> None:
         with Poll(backend=backend) as poll:
             Waker(poll.registry, Token(1)).wake()
             assert len(poll.poll(timeout=0)) == 1
+
+
+def test_what_a_poll_gave_does_not_keep_it_open(no_leak, backend) -> None:
+    poll = Poll(backend=backend)
+    events, registry = poll.poll(timeout=0), poll.registry
+    del poll
+    with pytest.raises(ValueError, match="closed"):
+        list(registry)
+    assert not events
 
 
 def test_events_outlive_their_poll(backend, fds) -> None:
@@ -260,20 +269,22 @@ def test_a_signal_does_not_shorten_a_timeout(poll) -> None:
 
 
 def test_a_handler_that_raises_ends_a_poll(poll) -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def handler(*arguments: object) -> None:
-        raise Stop
+        raise StopError
 
     waker = Waker(poll.registry, Token(5))
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         interrupt(poll, handler, waker)
 
 
 def test_control_c_ends_a_program_that_polls(backend, tmp_path) -> None:
     program = (
-        "import os, pollster\n"
+        "import pollster, signal\n"
+        # A parent that runs in the background hands down an ignored SIGINT.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with pollster.Poll(backend={backend!r}) as poll:\n"
         "    print('polling', flush=True)\n"
         "    poll.poll()\n"

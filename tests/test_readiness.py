@@ -1,5 +1,6 @@
 """What each kind of source reports: R1, R3, R4, R5, for all four triggers, on every back end."""
 
+import contextlib
 import errno
 import os
 import pty
@@ -25,6 +26,28 @@ def reset(peer: socket.socket) -> None:
     """Closes a TCP socket with a reset."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
+
+
+def fill(sender: socket.socket) -> None:
+    """Sends until nothing more fits."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sender.send(bytes(65536))
+
+
+def fill_pipe(writer: int) -> None:
+    """Writes until nothing more fits."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+
+
+def drain(receiver: socket.socket) -> None:
+    """Receives until nothing is left."""
+    receiver.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            receiver.recv(65536)
 
 
 # Streams
@@ -92,14 +115,9 @@ def test_an_edge_of_writability_comes_after_a_full_buffer(poll, unix_pair, ready
     ours, peer = unix_pair
     poll.registry.register(ours, Token(1), W, EDGE)
     assert ready_now(poll) == {1: {"writable"}}
-    with pytest.raises(BlockingIOError):
-        while True:
-            ours.send(bytes(65536))
+    fill(ours)
     assert ready_now(poll) == {}
-    peer.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            peer.recv(65536)
+    drain(peer)
     assert ready_now(poll) == {1: {"writable"}}
     assert ready_now(poll) == {}
 
@@ -382,9 +400,7 @@ def test_a_pipe_reports_data_and_room(poll, fds, ready_now, trigger) -> None:
 def test_a_full_pipe_is_not_writable(poll, fds, ready_now) -> None:
     reader, writer = fds.pipe()
     poll.registry.register(writer, Token(1), W)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(writer, bytes(65536))
+    fill_pipe(writer)
     assert ready_now(poll) == {}
     os.read(reader, 65536)
     assert ready_now(poll) == {1: {"writable"}}
@@ -441,9 +457,7 @@ def test_a_pipe_that_had_no_reader_is_write_closed(poll, fds, ready_now, trigger
 def test_a_full_pipe_that_loses_its_reader_is_write_closed(poll, fds, ready_now) -> None:
     reader, writer = fds.pipe()
     poll.registry.register(writer, Token(1), W)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(writer, bytes(65536))
+    fill_pipe(writer)
     fds.close(reader)
     for _ in range(3):
         assert ready_now(poll) == {1: {"writable", "write_closed"}}
@@ -539,6 +553,15 @@ def test_a_terminal_whose_other_side_goes_is_closed(poll, fds, wait_for) -> None
     wait_for(poll, {1: {"writable"}})
     fds.close(slave)
     wait_for(poll, {1: GONE})
+
+
+def test_a_terminal_that_loses_its_master_has_no_socket_error(poll, fds, collect) -> None:
+    master, slave = map(fds.keep, pty.openpty())
+    poll.registry.register(slave, Token(1), R | W)
+    poll.poll(timeout=0)
+    fds.close(master)
+    for _ in range(3):
+        assert not collect(poll, {1})[1] & {"error", "priority"}
 
 
 # Many

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import os
 import pty
 import resource
@@ -121,7 +122,7 @@ def test_a_reused_number_is_not_the_old_source(poll, fds, ready_now, change) -> 
 
 
 def test_a_closed_source_can_be_deregistered_by_its_number(poll, fds, ready_now) -> None:
-    reader, writer = fds.pipe()
+    _, writer = fds.pipe()
     poll.registry.register(writer, Token(1), W)
     fds.close(writer)
     poll.registry.deregister(writer)
@@ -138,6 +139,24 @@ def test_a_closed_source_can_be_deregistered_by_its_object(poll) -> None:
         assert list(poll.registry) == []
         with pytest.raises(NotRegisteredError, match="is closed and was not registered"):
             poll.registry.deregister(ours)
+
+
+def test_a_closed_file_object_can_be_deregistered(poll, fds) -> None:
+    reader, writer = os.pipe()
+    fds.keep(writer)
+    with os.fdopen(reader) as file:
+        poll.registry.register(file, Token(1), R)
+    poll.registry.deregister(file)
+    assert list(poll.registry) == []
+    with pytest.raises(ValueError, match="is closed: register it while it is open"):
+        poll.registry.register(file, Token(1), R)
+
+
+def test_a_closed_poll_can_be_deregistered_from_another(backend, poll) -> None:
+    with Poll(backend=backend) as inner:
+        poll.registry.register(inner, Token(1), R)
+    poll.registry.deregister(inner)
+    assert list(poll.registry) == []
 
 
 def test_two_polls_may_watch_one_source(backend, poll, unix_pair, ready_now) -> None:
@@ -447,6 +466,11 @@ BAD: list[tuple[str, Callable[[Registry, int], object], type[Exception], str]] =
     ("None", lambda r, fd: r.register(None, 1, R), TypeError, "None is no source"),
     ("bool", lambda r, fd: r.register(True, 1, R), TypeError, "True is no source"),
     ("float", lambda r, fd: r.register(3.0, 1, R), TypeError, "3.0 is no source"),
+    ("a registry", lambda r, fd: r.register(r, 1, R), TypeError, "is no source"),
+    ("no descriptor", lambda r, fd: r.register(io.StringIO(), 1, R), TypeError, "no descriptor"),
+    ("deregister a registry", lambda r, fd: r.deregister(r), TypeError, "is no source"),
+    ("deregister -1", lambda r, fd: r.deregister(-1), ValueError, "fd -1 is negative"),
+    ("deregister a str", lambda r, fd: r.deregister("fd"), TypeError, "is no source"),
     ("negative fd", lambda r, fd: r.register(-1, 1, R), ValueError, "fd -1 is negative"),
     ("huge fd", lambda r, fd: r.register(2**40, 1, R), ValueError, "out of range"),
     ("closed fd", lambda r, fd: r.register(2**20, 1, R), OSError, "fd 1048576 .*not open"),
@@ -484,7 +508,7 @@ def test_a_bad_reregister_leaves_the_registration_as_it_was(poll, fds, ready_now
 def test_a_closed_socket_is_named(poll) -> None:
     closed = socket.socket()
     closed.close()
-    with pytest.raises(ValueError, match=r"socket.* is closed \(its fileno\(\) is -1\)"):
+    with pytest.raises(ValueError, match=r"socket.* is closed: register it while"):
         poll.registry.register(closed, Token(1), R)
 
 
@@ -506,6 +530,8 @@ def test_a_closed_poll_registers_nothing(backend, unix_pair) -> None:
             call(ours, Token(1), R)
     with pytest.raises(ValueError, match="this Poll is closed"):
         poll.registry.deregister(ours)
+    with pytest.raises(ValueError, match="this Poll is closed"):
+        iter(poll.registry)
 
 
 def test_the_largest_possible_fd_is_a_source(poll, fds, ready_now) -> None:

@@ -19,7 +19,7 @@ typedef struct {
 #define MUTED 1
 
 const size_t kernel_selector_size = sizeof(epoll_selector);
-const size_t kernel_entry_size = sizeof(struct epoll_event);
+const size_t kernel_place_size = sizeof(struct epoll_event);
 
 /* Opening and closing */
 
@@ -150,10 +150,10 @@ static uint32_t exceptional(registration *r, uint32_t events) {
         uint8_t kind = kind_of(r);
         if (kind == KIND_PIPE)
             ready |= READY_WRITABLE | READY_WRITE_CLOSED;
-        else if (kind == KIND_DATAGRAM)
-            ready |= READY_READABLE | READY_WRITABLE;
-        else
+        else if (kind == KIND_STREAM)
             ready |= READY_READABLE | READY_WRITABLE | READY_ERROR;
+        else
+            ready |= READY_READABLE | READY_WRITABLE;
     }
     if (r->interest & INTEREST_READABLE)
         relevant |= READY_READABLE;
@@ -175,7 +175,7 @@ static void mute(selector *s, registration *r) {
     control(s, EPOLL_CTL_MOD, index_of(&s->all, r));
 }
 
-void kernel_decode(selector *s, room *b, int n) {
+int kernel_decode(selector *s, room *b, int n) {
     const struct epoll_event *entries = b->entries;
     for (int i = 0; i < n; i++) {
         uint32_t events = entries[i].events, ready;
@@ -194,6 +194,7 @@ void kernel_decode(selector *s, room *b, int n) {
         else
             mute(s, r);
     }
+    return n;
 }
 
 /* Showing what the kernel said */

@@ -23,8 +23,8 @@ struct selector {
 /* How much memory a selector takes: the kernel file's own structure begins with a selector. */
 extern const size_t kernel_selector_size;
 
-/* How much memory one of the kernel's entries takes. */
-extern const size_t kernel_entry_size;
+/* How much memory the kernel's entries for one registration take. */
+extern const size_t kernel_place_size;
 
 /* Opens the queue into s->fd. */
 int kernel_open(selector *s);
@@ -51,8 +51,9 @@ int kernel_delete(selector *s, uint32_t index);
  * it may be early, and -EINTR says that a signal came. */
 int kernel_wait(selector *s, room *b, int64_t timeout);
 
-/* (locked) Puts the n entries of the last kernel_wait into the batch. */
-void kernel_decode(selector *s, room *b, int n);
+/* (locked) Puts the n entries of the last kernel_wait into the batch; returns how many entries
+ * b->entries has in the end. At most two batch_puts for each place. */
+int kernel_decode(selector *s, room *b, int n);
 
 /* The fields of entry i. Returns how many there are. */
 int kernel_raw(const room *b, int i, raw_field *fields, int room_for);

@@ -54,7 +54,8 @@ typedef struct {
 #define STALE 128   /* hung up, and then its number was closed or reused */
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
-const size_t kernel_entry_size = sizeof(struct kevent);
+#define ENTRIES_PER_PLACE 2
+const size_t kernel_place_size = ENTRIES_PER_PLACE * sizeof(struct kevent);
 
 static uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -265,7 +266,11 @@ static bool is_same_file(const hung_up *h, int fd) {
 
 /* Registering */
 
-static unsigned flags_for(const registration *r) {
+/* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
+ * probed, that the fd's number is still the same file's. */
+static unsigned flags_for(const registration *r, unsigned on) {
+    if (r->state & (on == ON_READ ? NO_READ : NO_WRITE))
+        return EV_ADD | EV_DISABLE;
     return EV_ADD | EV_ENABLE | (r->trigger & TRIGGER_EDGE ? EV_CLEAR : 0u) |
            (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
 }
@@ -278,15 +283,15 @@ static struct kevent change_for(selector *s, uint32_t index, unsigned on, unsign
 
 /* Which knotes the interest wants. */
 static unsigned wanted(const registration *r) {
-    return (r->interest & INTEREST_READABLE && !(r->state & NO_READ) ? ON_READ : 0u) |
-           (r->interest & INTEREST_WRITABLE && !(r->state & NO_WRITE) ? ON_WRITE : 0u);
+    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
+           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
 }
 
 /* Adds (or arms again) one knote. A pipe without a reader is EPIPE, and EBADF on NetBSD
  * (libevent's kqueue.c); macOS has added it all the same (mio#582), so it is taken away. */
 static int add_one(selector *s, uint32_t index, unsigned on) {
     registration *r = &s->all.at[index];
-    struct kevent change = change_for(s, index, on, flags_for(r));
+    struct kevent change = change_for(s, index, on, flags_for(r, on));
     int result = apply(s, &change, 1);
     if (result == 0)
         r->state |= (uint8_t)on;
@@ -294,7 +299,7 @@ static int add_one(selector *s, uint32_t index, unsigned on) {
         return result;
     change = change_for(s, index, on, EV_DELETE);
     apply(s, &change, 1);
-    return hang((kqueue_selector *)s, index, true);
+    return r->state & NO_WRITE ? 0 : hang((kqueue_selector *)s, index, true);
 }
 
 static void delete_one(selector *s, uint32_t index, unsigned on) {
@@ -310,7 +315,7 @@ static int add_all(selector *s, uint32_t index, unsigned on) {
     int n = 0, result = 0;
     for (unsigned one = ON_READ; one <= ON_WRITE; one <<= 1)
         if (on & one)
-            changes[n++] = change_for(s, index, one, flags_for(&s->all.at[index]));
+            changes[n++] = change_for(s, index, one, flags_for(&s->all.at[index], one));
     if (apply(s, changes, n) == 0) {
         s->all.at[index].state |= (uint8_t)on;
         return 0;
@@ -390,10 +395,10 @@ static int modify(selector *s, uint32_t index, bool fresh, unsigned have, unsign
         if (have & on && (fresh || !(want & on)))
             changes[n++] = change_for(s, index, on, EV_DELETE);
     if (n == 0 && have)
-        changes[n++] = change_for(s, index, have & ON_READ ? ON_READ : ON_WRITE, EV_ENABLE);
+        changes[n++] = change_for(s, index, have & ON_READ ? ON_READ : ON_WRITE, 0);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
         if (want & on)
-            changes[n++] = change_for(s, index, on, flags_for(&s->all.at[index]));
+            changes[n++] = change_for(s, index, on, flags_for(&s->all.at[index], on));
     return apply(s, changes, n);
 }
 
@@ -476,7 +481,7 @@ static int look_again(kqueue_selector *k) {
     for (uint32_t i = k->hung_count; i-- > 0;) {
         uint32_t index = k->hung[i].index;
         registration *r = &s->all.at[index];
-        struct kevent add = change_for(s, index, ON_WRITE, flags_for(r)),
+        struct kevent add = change_for(s, index, ON_WRITE, flags_for(r, ON_WRITE)),
                       delete = change_for(s, index, ON_WRITE, EV_DELETE);
         if (!is_same_file(&k->hung[i], r->fd)) {
             unhang(k, index);
@@ -579,31 +584,42 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
     }
 }
 
-void kernel_decode(selector *s, room *b, int n) {
-    kqueue_selector *k = (kqueue_selector *)s;
-    const struct kevent *entries = b->entries;
-    int places = b->capacity - n;
-    bool disarmed = false;
-    for (int i = 0; i < n; i++) {
-        const struct kevent *e = &entries[i];
-        registration *r = registration_for(s, e->udata);
-        if (!r) {
-            places++; /* the bell's own place, or a stale one's */
-            continue;
-        }
-        if (r->kind == KIND_WAKER) {
-            put_waker(s, b, r);
-            continue;
-        }
-        put(s, b, r, readiness_of(e));
-        disarmed |= r->state & DISARMED && r->state & ON_READ && r->state & ON_WRITE;
-        if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
-            hang(k, index_of(&s->all, r), r->trigger == 0);
+static void put_entry(selector *s, room *b, const struct kevent *e) {
+    registration *r = registration_for(s, e->udata);
+    if (!r) /* the bell, or stale */
+        return;
+    if (r->kind == KIND_WAKER) {
+        put_waker(s, b, r);
+        return;
     }
-    if (k->due)
-        put_hung(k, b, places);
-    if (disarmed)
-        disable_others(s, b, entries, n);
+    put(s, b, r, readiness_of(e));
+    if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
+        hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
+}
+
+/* A source with two directions took two entries and one place. Where that has kept others out
+ * (the kernel gave as many as there was room for) they are asked for without waiting: R10. */
+int kernel_decode(selector *s, room *b, int n) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    const struct timespec at_once = {0, 0};
+    struct kevent *entries = b->entries;
+    int taken = 0, asked = b->capacity;
+    for (;;) {
+        for (int i = 0; i < n; i++)
+            put_entry(s, b, &entries[taken + i]);
+        if (taken == 0 && k->due)
+            put_hung(k, b, b->capacity - b->filled);
+        taken += n;
+        bool full = n == asked;
+        asked = b->capacity - b->filled;
+        if (!full || asked == 0 || taken + asked > ENTRIES_PER_PLACE * b->capacity)
+            break;
+        n = kevent(s->fd, NULL, 0, entries + taken, asked, &at_once);
+        if (n <= 0)
+            break;
+    }
+    disable_others(s, b, entries, taken);
+    return taken;
 }
 
 /* Showing what the kernel said */

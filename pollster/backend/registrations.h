@@ -47,7 +47,7 @@ struct room {
     room *next;
     room **link;
     void *entries; /* as the kernel gives them */
-    int capacity;  /* how many entries there is room for */
+    int capacity;
     int filled;
     atomic_int busy;
 };
@@ -302,9 +302,9 @@ static inline int batch_result(const room *b) {
     return b->filled | (b->seen.missed ? MISSED : 0);
 }
 
-/* A batch with room for `capacity` entries of the kernel's, each at most one registration more. */
+/* A batch with room for `capacity` registrations, each of which may be put twice. */
 static inline room *room_new(registrations *t, selector *s, int capacity, uint32_t *ready,
-                             size_t entry_size) {
+                             size_t place_size) {
     size_t n = (size_t)capacity;
     room *b = calloc(1, sizeof *b);
     if (!b)
@@ -312,8 +312,8 @@ static inline room *room_new(registrations *t, selector *s, int capacity, uint32
     b->owner = s;
     b->capacity = capacity;
     b->seen.ready = ready;
-    b->seen.misses = malloc(n * sizeof *b->seen.misses);
-    b->entries = malloc(n * entry_size);
+    b->seen.misses = malloc(2 * n * sizeof *b->seen.misses);
+    b->entries = malloc(n * place_size);
     if (!b->seen.misses || !b->entries) {
         free(b->seen.misses);
         free(b->entries);

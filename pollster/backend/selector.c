@@ -203,7 +203,7 @@ int selector_is_known(selector *s, uint32_t id, uint32_t serial) {
 /* Waiting */
 
 batch *batch_new(selector *s, int capacity, uint32_t *ready) {
-    room *b = room_new(&s->all, s, capacity, ready, kernel_entry_size);
+    room *b = room_new(&s->all, s, capacity, ready, kernel_place_size);
     return b ? &b->seen : NULL;
 }
 
@@ -219,13 +219,13 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
         int n = kernel_wait(s, b, timeout);
         int result = n;
         pthread_mutex_lock(&s->all.lock);
-        b->seen.taken = n > 0 ? n : 0;
+        b->seen.taken = 0;
         if (atomic_load(&s->closed)) {
             result = -ESHUTDOWN;
         } else if (n >= 0) {
             batch_begin(&s->all, b);
             if (n > 0)
-                kernel_decode(s, b, n);
+                b->seen.taken = kernel_decode(s, b, n);
             result = batch_result(b);
         }
         pthread_mutex_unlock(&s->all.lock);
@@ -235,7 +235,8 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
                 timeout = 0;
         }
         b->seen.remaining = timeout;
-        if (result || timeout == 0)
+        /* A batch of nothing but stale entries may have kept others out. */
+        if (result || (timeout == 0 && n < b->capacity))
             return result;
     }
 }

@@ -1,0 +1,27 @@
+"""How Sphinx builds these pages: `sphinx-build -W -b html docs OUT`. It needs no network."""
+
+from importlib.metadata import version as version_of
+
+project = "pollster"
+author = "The pollster maintainers"
+copyright = author  # noqa: A001  # the name is Sphinx's
+release = version = version_of("pollster-io")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+nitpicky = False
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+# The docstrings name things as Markdown does, in single backquotes.
+default_role = "code"
+
+html_theme = "furo"
+html_title = f"pollster {release}"
+html_show_copyright = False
+html_show_sphinx = False
+html_copy_source = False
