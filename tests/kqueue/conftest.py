@@ -1,0 +1,19 @@
+"""Builds the kqueue once a session and hands it to the tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# The modules beside this one are found under any of pytest's import modes.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from linux_kqueue import LinuxKqueue, build
+
+
+@pytest.fixture(scope="session")
+def system(pytestconfig: pytest.Config) -> LinuxKqueue:
+    """The compiled kqueue."""
+    return LinuxKqueue(build(Path(pytestconfig.cache.mkdir("kqueue"))))

@@ -1,0 +1,16 @@
+/* Faults on demand and a call counter, so that tests can drive a caller of kevent() through what
+ * a healthy kernel seldom does. Process-wide. */
+#ifndef KQUEUE_MISBEHAVE_H
+#define KQUEUE_MISBEHAVE_H
+
+/* "EINTR":   the next `times` waits end with EINTR, after their changes were applied. A wait is
+ *            a kevent() call with room for events and a timeout other than zero.
+ * "ENOMEM":  the next `times` changes fail with ENOMEM and are not applied.
+ * "no-user": EVFILT_USER is an unknown filter (EINVAL) until switched off again.
+ * 0 times switches a fault off; an unknown name aborts. */
+void kqueue_misbehave(const char *fault, int times);
+
+/* How many times kevent() was called in this process. */
+long kqueue_calls(void);
+
+#endif

@@ -1,0 +1,79 @@
+/* What the calls (kqueue.c), the queue (knote.c) and the filters share. Shape and names are those
+ * of FreeBSD's sys/kern/kern_event.c.
+ *
+ * All of this is under one process-wide lock, held by kevent() except while it sleeps. A lock for
+ * each queue would need an order, which queues nested in each other do not have. */
+#ifndef KNOTE_H
+#define KNOTE_H
+
+#include <stdbool.h>
+#include <sys/event.h>
+#include <sys/queue.h>
+
+#include "descriptor.h"
+
+struct knote;
+
+struct filter {
+    bool is_descriptor; /* ident is a descriptor: EBADF when it is closed, gone when it closes */
+    int (*attach)(struct knote *kn); /* 0 or an errno */
+    void (*detach)(struct knote *kn);
+    /* Is the knote's condition true now? Brings kn->event up to date. */
+    bool (*event)(struct knote *kn);
+    /* Linux notified us: does that make the event true again? NULL: whenever event() says so. */
+    bool (*notified)(struct knote *kn);
+    /* A change to a knote which exists; 0 or an errno. NULL: the change's fflags and data simply
+     * replace the earlier ones. */
+    int (*touch)(struct knote *kn, const struct kevent *change);
+    /* The last word on what is returned, and what EV_CLEAR resets. NULL: nothing. */
+    void (*deliver)(struct knote *kn, struct kevent *out);
+};
+
+struct knote {
+    struct kqueue *kq;
+    const struct filter *filter;
+    struct kevent event; /* what a scan returns */
+    unsigned int sfflags;
+    int64_t sdata;   /* fflags and data as the changes gave them */
+    uint64_t serial; /* never given twice: tells our epoll events from those of ghosts */
+    bool active, queued, disabled;
+    struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE */
+    struct condition seen;        /* of that descriptor, when last looked at */
+    bool triggered;               /* EVFILT_USER */
+    int timer;                    /* EVFILT_TIMER: the timerfd */
+    TAILQ_ENTRY(knote) all, pending;
+};
+
+struct kqueue {
+    int fd;                    /* an epoll, which belongs to the caller */
+    int writers;               /* an epoll inside it, for the WRITE knotes */
+    int signal;                /* an eventfd inside it: non-zero while knotes are queued */
+    uint64_t serial, enqueued; /* enqueued: how many times a knote was */
+    int count;                 /* knotes queued now */
+    bool busy; /* being worked on: stops the recursion when queues nest in a circle */
+    TAILQ_HEAD(knotes, knote) all, queued; /* queued: first in, first out */
+    TAILQ_ENTRY(kqueue) next;
+};
+
+const struct filter *filter_find(int filter); /* NULL: unknown */
+
+uint64_t next_serial(void);
+
+/* One change, FreeBSD's kqueue_register(): 0 or an errno. */
+int knote_apply(struct kqueue *q, const struct kevent *change);
+/* Takes in what Linux reports and drops queued knotes whose descriptor was closed. */
+void knote_collect(struct kqueue *q);
+/* FreeBSD's kqueue_scan(): fills `events`; each knote which is queued now gets one turn. */
+int knote_scan(struct kqueue *q, struct kevent *events, int nevents);
+
+/* What the number kq is: a queue of this process, or NULL. */
+struct kqueue *kqueue_find(int kq);
+struct kqueue *kqueue_by_serial(uint64_t serial);
+/* knote_collect() of a queue met inside another one; nothing if it is being worked on already. */
+void kqueue_collect(struct kqueue *q);
+
+int misbehave_change(int filter); /* the errno that a change shall fail with, or 0 */
+bool misbehave_interrupted(void); /* shall this wait end with EINTR? */
+void misbehave_count_call(void);
+
+#endif

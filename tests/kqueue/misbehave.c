@@ -1,0 +1,49 @@
+/* Faults on demand; see kqueue_misbehave.h. */
+#include "kqueue_misbehave.h"
+
+#include "knote.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_int interrupts, failures, no_user;
+static atomic_long calls;
+
+void kqueue_misbehave(const char *fault, int times) {
+    if (strcmp(fault, "EINTR") == 0)
+        interrupts = times;
+    else if (strcmp(fault, "ENOMEM") == 0)
+        failures = times;
+    else if (strcmp(fault, "no-user") == 0)
+        no_user = times;
+    else
+        abort();
+}
+
+long kqueue_calls(void) {
+    return calls;
+}
+
+void misbehave_count_call(void) {
+    calls++;
+}
+
+static bool take(atomic_int *times) {
+    int left = *times;
+    while (left > 0)
+        if (atomic_compare_exchange_weak(times, &left, left - 1))
+            return true;
+    return false;
+}
+
+int misbehave_change(int filter) {
+    if (take(&failures))
+        return ENOMEM;
+    return filter == EVFILT_USER && no_user > 0 ? EINVAL : 0;
+}
+
+bool misbehave_interrupted(void) {
+    return take(&interrupts);
+}
