@@ -1,5 +1,6 @@
 """`Events`: the reusable batch that a poll fills."""
 
+import errno
 from collections.abc import Iterator
 from operator import index
 from typing import Any, SupportsIndex, overload
@@ -54,6 +55,8 @@ class Events:
         ffi, lib = selector.ffi, selector.lib
         ready = ffi.new("uint32_t[]", self._capacity)
         batch = lib.batch_new(selector.handle, self._capacity, ready)
+        if not batch and ffi.errno == errno.ECHILD:
+            raise selector.failure(errno.ECHILD, "")
         if not batch:
             raise MemoryError(f"no memory for Events of capacity {self._capacity:,}")
 

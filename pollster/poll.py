@@ -2,7 +2,6 @@
 
 import errno
 import math
-import os
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -130,9 +129,7 @@ class Poll(ReadableOnly):
             )
         if count < 0:
             events.clear()
-            if count == -errno.ESHUTDOWN:
-                raise selector.closed_error()
-            raise OSError(-count, f"{os.strerror(-count)}: {self!r} can't wait")
+            raise selector.failure(-count, f"{self!r} can't wait")
         if count & selector.lib.MISSED:
             selector.learn_misses(batch)
             count &= ~selector.lib.MISSED
@@ -159,7 +156,8 @@ class Poll(ReadableOnly):
             self._selector.close()
 
     def __enter__(self) -> Self:
-        self._selector.fileno()
+        if self.closed:
+            raise self._selector.failure(errno.ESHUTDOWN, "")
         return self
 
     def __exit__(
@@ -171,8 +169,7 @@ class Poll(ReadableOnly):
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"fd {self.fileno()}"
-        return f"<Poll {self.backend}, {state}>"
+        return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}>"
 
 
 def _nanoseconds(timeout: float | timedelta) -> int:

@@ -193,8 +193,9 @@ class Registry:
 
     def __iter__(self) -> Iterator[Registration]:
         view = self._selector.ffi.new("registration_view *")
-        if self._selector.closed:
-            raise self._selector.closed_error()
+        code = self._lib.selector_extent(self._handle)
+        if code < 0:
+            raise self._selector.failure(-code, "no registrations")
         with self._lock:
             found = [
                 Registration(
@@ -229,8 +230,8 @@ class Registry:
         self._selector.forget_retired()
         number = -code
         name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
-        if number == errno.ESHUTDOWN:
-            raise self._selector.closed_error()
+        if number in (errno.ESHUTDOWN, errno.ECHILD):
+            raise self._selector.failure(number, name)
         if number == errno.EEXIST:
             view = self._selector.ffi.new("registration_view *")
             index = self._lib.selector_find(self._handle, fd)

@@ -1,7 +1,6 @@
 """`Waker`: ends another thread's wait."""
 
 import errno
-import os
 
 from pollster.backend.selector import Selector
 from pollster.registry import NotRegisteredError, Registry
@@ -92,13 +91,11 @@ class Waker:
         return int(index & ~lib.RETIRED)
 
     def _error(self, number: int) -> Exception:
-        if number == errno.ESHUTDOWN:
-            return self._selector.closed_error()
         if number == errno.ENOENT:
             return NotRegisteredError(
                 number, f"{self!r} is not registered with this Poll; make a new Waker"
             )
-        return OSError(number, f"{os.strerror(number)}: no waker for {self._token!r}")
+        return self._selector.failure(number, f"no waker for {self._token!r}")
 
     def __repr__(self) -> str:
         return f"<Waker {self._token!r}>"

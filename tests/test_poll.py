@@ -17,6 +17,7 @@ from fractions import Fraction
 import pytest
 
 from pollster import Events, Interest, Poll, Token, Trigger, Waker
+from pollster.backend.selector import Selector
 
 R, W = Interest.READABLE, Interest.WRITABLE
 
@@ -387,6 +388,29 @@ def test_two_polls_at_once_need_events_of_their_own(poll) -> None:
 def test_events_of_another_type_are_a_type_error(poll, events) -> None:
     with pytest.raises(TypeError, match="events must be an Events"):
         poll.poll(events, 0)
+
+
+def test_an_event_that_another_thread_has_yet_to_learn_is_not_lost(poll, fds, monkeypatch) -> None:
+    learn, in_learning, go_on = Selector.learn_misses, threading.Event(), threading.Event()
+
+    def learn_slowly(selector: Selector, batch: object) -> None:
+        if threading.current_thread() is thread:
+            in_learning.set()
+            go_on.wait(10)
+        learn(selector, batch)
+
+    monkeypatch.setattr(Selector, "learn_misses", learn_slowly)
+    poll.registry.register(fds.pipe()[1], Token(1), W)
+    slow: list[int] = []
+    thread = threading.Thread(
+        target=lambda: slow.extend(int(e.token) for e in poll.poll(Events(4), 0))
+    )
+    thread.start()
+    assert in_learning.wait(10)
+    assert [event.token for event in poll.poll(Events(4), 0)] == [1]
+    go_on.set()
+    thread.join()
+    assert slow == [1]
 
 
 # Under another loop

@@ -1,4 +1,10 @@
-/* epoll(7). */
+/* epoll(7).
+ *
+ * epoll keys on the fd's number and the open file together. Where a copy of the file lives on (dup,
+ * a child process) a closed fd is still reported, and can't be deleted: its number means nothing
+ * any more, or something else. Such a ghost is found when it reports too often, and left behind by
+ * moving to a new epoll. Others (an outer Poll) must not notice, so they get a front: an epoll
+ * whose only member is the working one. */
 #include "kernel.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -12,11 +18,18 @@
 
 typedef struct {
     selector common;
-    int kick;
+    int kick;       /* an eventfd; its use is in send_waiters_away() */
+    int front;      /* -1 until somebody asks for a descriptor */
+    uint32_t stale; /* reports of what is not registered, in batches in a row */
 } epoll_selector;
 
-/* registration.state: what the kernel repeats says nothing about the interest; see mute(). */
-#define MUTED 1
+#define STALE_MAX 1000   /* more than races between threads make */
+#define CHECK_EVERY 4096 /* batches: of each such one all sources are checked */
+
+/* registration.state */
+#define MUTED 1    /* what the kernel repeats says nothing about the interest: see mute() */
+#define DISARMED 2 /* ONESHOT: has reported */
+#define GHOST 4    /* its fd was closed */
 
 const size_t kernel_selector_size = sizeof(epoll_selector);
 const size_t kernel_place_size = sizeof(struct epoll_event);
@@ -24,34 +37,64 @@ const size_t kernel_place_size = sizeof(struct epoll_event);
 /* Opening and closing */
 
 int kernel_open(selector *s) {
-    ((epoll_selector *)s)->kick = -1;
+    ((epoll_selector *)s)->kick = ((epoll_selector *)s)->front = -1;
     s->fd = epoll_create1(EPOLL_CLOEXEC);
     return s->fd < 0 ? -errno : 0;
 }
 
-int kernel_kick(selector *s) {
+/* Makes all waits on the present epoll return, for good. The eventfd stays open: who waits may be
+ * slow to wake, and would sleep on if it were gone by then. */
+static int send_waiters_away(epoll_selector *e) {
     struct epoll_event always = {.events = EPOLLIN, .data.u64 = OWN_INDEX};
-    int kick = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (kick < 0)
+    if (e->kick < 0)
+        e->kick = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (e->kick < 0 || epoll_ctl(e->common.fd, EPOLL_CTL_ADD, e->kick, &always) < 0)
         return -errno;
-    if (epoll_ctl(s->fd, EPOLL_CTL_ADD, kick, &always) < 0) {
-        int error = errno;
-        close(kick);
-        return -error;
-    }
-    ((epoll_selector *)s)->kick = kick;
     return 0;
 }
 
+int kernel_kick(selector *s) {
+    return send_waiters_away((epoll_selector *)s);
+}
+
 void kernel_close(selector *s) {
+    const epoll_selector *e = (epoll_selector *)s;
     close(s->fd);
-    if (((epoll_selector *)s)->kick >= 0)
-        close(((epoll_selector *)s)->kick);
+    if (e->kick >= 0)
+        close(e->kick);
+    if (e->front >= 0)
+        close(e->front);
+}
+
+void kernel_forget(selector *s) {
+    for (uint32_t i = 1; i < s->all.extent; i++)
+        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER)
+            close(s->all.at[i].fd);
+    kernel_close(s);
+}
+
+static int show_in_front(const epoll_selector *e) {
+    struct epoll_event any = {.events = EPOLLIN};
+    return epoll_ctl(e->front, EPOLL_CTL_ADD, e->common.fd, &any);
+}
+
+int kernel_fd(selector *s) {
+    epoll_selector *e = (epoll_selector *)s;
+    if (e->front >= 0)
+        return e->front;
+    e->front = epoll_create1(EPOLL_CLOEXEC);
+    if (e->front >= 0 && show_in_front(e) == 0)
+        return e->front;
+    int error = errno;
+    if (e->front >= 0)
+        close(e->front);
+    e->front = -1;
+    return -error;
 }
 
 /* Registering */
 
-static int control(selector *s, int operation, uint32_t index) {
+static int control(int epoll, selector *s, int operation, uint32_t index) {
     const registration *r = &s->all.at[index];
     struct epoll_event change = {.data.u64 = key_of(index, r->generation)};
     if (r->interest & INTEREST_READABLE)
@@ -64,17 +107,21 @@ static int control(selector *s, int operation, uint32_t index) {
         change.events |= EPOLLET;
     if (r->trigger & TRIGGER_ONESHOT)
         change.events |= EPOLLONESHOT;
-    return epoll_ctl(s->fd, operation, r->fd, &change) < 0 ? -errno : 0;
+    if (r->state & DISARMED)
+        change.events = EPOLLONESHOT; /* a hang-up comes all the same, once, and is dropped */
+    return epoll_ctl(epoll, operation, r->fd, &change) < 0 ? -errno : 0;
 }
 
 int kernel_add(selector *s, uint32_t index) {
-    return control(s, EPOLL_CTL_ADD, index);
+    if (s->all.at[index].fd == ((epoll_selector *)s)->front)
+        return -EINVAL; /* in itself; the front alone would only be a circle, ELOOP */
+    return control(s->fd, s, EPOLL_CTL_ADD, index);
 }
 
 /* EPERM: the number is a regular file's now, which was never registered. */
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
     s->all.at[index].state = 0;
-    int result = control(s, EPOLL_CTL_MOD, index);
+    int result = control(s->fd, s, EPOLL_CTL_MOD, index);
     if (result < 0)
         s->all.at[index].state = before->state;
     return result == -EPERM ? -ENOENT : result;
@@ -84,6 +131,53 @@ int kernel_delete(selector *s, uint32_t index) {
     if (epoll_ctl(s->fd, EPOLL_CTL_DEL, s->all.at[index].fd, NULL) == 0 || errno == EBADF)
         return 0;
     return errno == EPERM ? -ENOENT : -errno;
+}
+
+/* Ghosts */
+
+/* Adding again fails with EEXIST where the kernel has this file under this number. */
+static bool is_ghost(selector *s, const registration *r) {
+    struct epoll_event nothing = {.events = 0};
+    if (epoll_ctl(s->fd, EPOLL_CTL_ADD, r->fd, &nothing) == 0) {
+        epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
+        return true; /* another file */
+    }
+    return errno != EEXIST;
+}
+
+/* Moves everything but ghosts to a new epoll under the old number. Edges may be told again (R5).
+ * Where it fails, the next reports of the ghost try again. */
+static void move(epoll_selector *e) {
+    selector *s = &e->common;
+    int fresh = epoll_create1(EPOLL_CLOEXEC);
+    e->stale = 0;
+    if (fresh < 0)
+        return;
+    for (uint32_t i = 1; i < s->all.extent; i++) {
+        registration *r = &s->all.at[i];
+        if (!r->generation || r->state & GHOST)
+            continue;
+        if (is_ghost(s, r))
+            r->state |= GHOST;
+        else if (control(fresh, s, EPOLL_CTL_ADD, i) < 0)
+            goto end;
+    }
+    /* Who waits in the old one waits on in the new one; with the last of them the old one ends. */
+    if (send_waiters_away(e) == 0 && dup3(fresh, s->fd, O_CLOEXEC) >= 0 && e->front >= 0)
+        show_in_front(e);
+end:
+    close(fresh);
+}
+
+static void check_batch(epoll_selector *e, const room *b, int n) {
+    const struct epoll_event *entries = b->entries;
+    for (int i = 0; i < n; i++) {
+        registration *r = registration_at(&e->common.all, entries[i].data.u64);
+        if (!r || r->kind == KIND_WAKER || r->state & GHOST || !is_ghost(&e->common, r))
+            continue;
+        r->state |= GHOST;
+        e->stale = STALE_MAX;
+    }
 }
 
 /* Waiting */
@@ -172,17 +266,20 @@ static void mute(selector *s, registration *r) {
     if (r->trigger != 0 || r->state & MUTED)
         return;
     r->state |= MUTED;
-    control(s, EPOLL_CTL_MOD, index_of(&s->all, r));
+    control(s->fd, s, EPOLL_CTL_MOD, index_of(&s->all, r));
 }
 
 int kernel_decode(selector *s, room *b, int n) {
     const struct epoll_event *entries = b->entries;
+    epoll_selector *e = (epoll_selector *)s;
+    uint32_t stale = 0;
     for (int i = 0; i < n; i++) {
         uint32_t events = entries[i].events, ready;
-        /* Stale: deregistered meanwhile, or closed while a copy of its file lives on (epoll(7)). */
         registration *r = registration_at(&s->all, entries[i].data.u64);
-        if (!r)
+        if (!r || r->state & (GHOST | DISARMED)) {
+            stale += entries[i].data.u64 != OWN_INDEX;
             continue;
+        }
         if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI))
             ready = exceptional(r, events);
         else
@@ -193,7 +290,14 @@ int kernel_decode(selector *s, room *b, int n) {
             batch_put(&s->all, b, r, ready);
         else
             mute(s, r);
+        if (r->trigger & TRIGGER_ONESHOT)
+            r->state |= DISARMED;
     }
+    e->stale = stale ? e->stale + stale : 0;
+    if (s->all.batches % CHECK_EVERY == 0)
+        check_batch(e, b, n);
+    if (e->stale >= STALE_MAX)
+        move(e);
     return n;
 }
 

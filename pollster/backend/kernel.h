@@ -18,6 +18,7 @@ struct selector {
     atomic_int using; /* who may be using fd; the last one closes it when the selector is closed */
     atomic_int closed;
     atomic_int open; /* fd is yet to be closed */
+    unsigned forks;  /* whose process it is */
 };
 
 /* How much memory a selector takes: the kernel file's own structure begins with a selector. */
@@ -34,6 +35,12 @@ int kernel_kick(selector *s);
 
 /* Closes s->fd and all else that kernel_open and kernel_kick opened. */
 void kernel_close(selector *s);
+
+/* In a forked child: closes its copies of descriptors, the wakers' too, and changes no queue. */
+void kernel_forget(selector *s);
+
+/* (locked) The descriptor to nest the queue by. */
+int kernel_fd(selector *s);
 
 /* (locked) Registers what s->all.at[index] says for its fd. -EEXIST where the kernel has this very
  * file registered; where the fd's number was reused it is registered, and what stood in the tables

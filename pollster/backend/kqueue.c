@@ -220,6 +220,22 @@ void kernel_close(selector *s) {
     free(k->pipes);
 }
 
+/* A queue is not inherited over fork, and its number may be another file's by now. */
+void kernel_forget(selector *s) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    for (int i = 0; i < 2; i++)
+        if (k->bell_pipe[i] >= 0)
+            close(k->bell_pipe[i]);
+    for (uint32_t i = 0; i < k->pipe_count; i++) {
+        close(k->pipes[i].read_end);
+        close(k->pipes[i].write_end);
+    }
+}
+
+int kernel_fd(selector *s) {
+    return s->fd;
+}
+
 /* Hung-up pipes */
 
 static void set_due(kqueue_selector *k, registration *r, bool due) {

@@ -37,6 +37,7 @@ typedef struct {
     uint32_t serial; /* 0: stands for nothing */
     uint32_t next;   /* of the same registration; or of the list that it waits in */
     uint32_t readiness;
+    bool learned; /* Python has its Event; until then it is a miss for every batch that it is in */
 } known;
 
 /* A batch, and what only the C side needs of it. */
@@ -279,9 +280,10 @@ static inline void batch_put(registrations *t, room *b, registration *r, uint32_
         id = known_new(t, r, readiness);
         if (!id)
             return;
+    }
+    if (!t->known[id].learned)
         b->seen.misses[b->seen.missed++] = (miss){
             .token = r->token, .known = id, .serial = t->known[id].serial, .readiness = readiness};
-    }
     if (place == b->filled) {
         r->batch = t->batches;
         r->place = (uint32_t)place;

@@ -15,9 +15,28 @@ static int64_t deadline_after(int64_t timeout) {
     return timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
 }
 
+/* How often this process was forked off: a selector belongs to the process that opened it. A lock
+ * may have been held, by a thread that is no more, when the child was made; so it asks before it
+ * locks. */
+static atomic_uint forks;
+
+static void count_fork(void) {
+    atomic_fetch_add(&forks, 1);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+static bool is_forked(const selector *s) {
+    return s->forks != atomic_load(&forks);
+}
+
 /* Opening and closing */
 
 selector *selector_open(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     selector *s = calloc(1, kernel_selector_size);
     if (!s)
         return NULL;
@@ -35,12 +54,15 @@ selector *selector_open(void) {
         return NULL;
     }
     atomic_store(&s->open, 1);
+    s->forks = atomic_load(&forks);
     return s;
 }
 
 /* Closing waits for nobody, and a number must not be closed under a system call that uses it: who
  * leaves last closes. */
 static int enter(selector *s) {
+    if (is_forked(s))
+        return -ECHILD;
     atomic_fetch_add(&s->using, 1);
     return atomic_load(&s->closed) ? -ESHUTDOWN : 0;
 }
@@ -51,10 +73,17 @@ static void leave(selector *s) {
         kernel_close(s);
 }
 
-static int lock_open(selector *s) {
+static int lock(selector *s) {
+    if (is_forked(s))
+        return -ECHILD;
     pthread_mutex_lock(&s->all.lock);
-    if (!atomic_load(&s->closed))
-        return 0;
+    return 0;
+}
+
+static int lock_open(selector *s) {
+    int result = lock(s);
+    if (result < 0 || !atomic_load(&s->closed))
+        return result;
     pthread_mutex_unlock(&s->all.lock);
     return -ESHUTDOWN;
 }
@@ -77,7 +106,18 @@ static int shut(selector *s) {
     return 0;
 }
 
+/* A child's copy is closed without a word to the queue, which the parent goes on using. */
+static void forget(selector *s) {
+    atomic_store(&s->closed, 1);
+    if (atomic_exchange(&s->open, 0))
+        kernel_forget(s);
+}
+
 int selector_close(selector *s) {
+    if (is_forked(s)) {
+        forget(s);
+        return 0;
+    }
     pthread_mutex_lock(&s->all.lock);
     int result = enter(s) == 0 ? shut(s) : 0;
     pthread_mutex_unlock(&s->all.lock);
@@ -85,8 +125,9 @@ int selector_close(selector *s) {
     return result;
 }
 
+/* A child does not free what a lock guards: see is_forked. */
 static void release(selector *s) {
-    if (registrations_release(&s->all))
+    if (!is_forked(s) && registrations_release(&s->all))
         free(s);
 }
 
@@ -95,8 +136,13 @@ void selector_free(selector *s) {
     release(s);
 }
 
+int selector_is_closed(selector *s) {
+    return atomic_load(&s->closed);
+}
+
 int selector_fd(selector *s) {
-    return atomic_load(&s->closed) ? -ESHUTDOWN : s->fd;
+    int result = lock_open(s);
+    return result < 0 ? result : unlock(s, kernel_fd(s));
 }
 
 /* Registering */
@@ -171,18 +217,21 @@ int selector_deregister(selector *s, int fd) {
 }
 
 int selector_retired(selector *s) {
-    pthread_mutex_lock(&s->all.lock);
-    return unlock(s, next_retired(&s->all));
+    return lock(s) < 0 ? 0 : unlock(s, next_retired(&s->all));
 }
 
 int selector_find(selector *s, int fd) {
-    pthread_mutex_lock(&s->all.lock);
+    int result = lock(s);
+    if (result < 0)
+        return result;
     const registration *r = registration_of(&s->all, fd);
     return unlock(s, r ? (int)index_of(&s->all, r) : -ENOENT);
 }
 
 int selector_view(selector *s, uint32_t index, registration_view *out) {
-    pthread_mutex_lock(&s->all.lock);
+    int result = lock(s);
+    if (result < 0)
+        return result;
     if (index >= s->all.extent || !s->all.at[index].generation)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
@@ -191,31 +240,45 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
 }
 
 int selector_extent(selector *s) {
-    pthread_mutex_lock(&s->all.lock);
-    return unlock(s, (int)s->all.extent);
+    int result = lock_open(s);
+    return result < 0 ? result : unlock(s, (int)s->all.extent);
 }
 
 int selector_is_known(selector *s, uint32_t id, uint32_t serial) {
-    pthread_mutex_lock(&s->all.lock);
-    return unlock(s, id < s->all.known_extent && s->all.known[id].serial == serial);
+    return lock(s) == 0 && unlock(s, id < s->all.known_extent && s->all.known[id].serial == serial);
+}
+
+void selector_learned(selector *s, uint32_t id) {
+    if (lock(s) < 0)
+        return;
+    s->all.known[id].learned = true;
+    unlock(s, 0);
 }
 
 /* Waiting */
 
+#define SIGNALS_EVERY 1000
+
 batch *batch_new(selector *s, int capacity, uint32_t *ready) {
+    if (is_forked(s)) {
+        errno = ECHILD;
+        return NULL;
+    }
     room *b = room_new(&s->all, s, capacity, ready, kernel_place_size);
     return b ? &b->seen : NULL;
 }
 
 void batch_free(batch *b) {
     selector *s = ((room *)b)->owner;
+    if (is_forked(s))
+        return;
     room_free(&s->all, (room *)b);
     release(s);
 }
 
 static int wait_open(selector *s, room *b, int64_t timeout) {
     int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
-    for (;;) {
+    for (int turn = 1;; turn++) {
         int n = kernel_wait(s, b, timeout);
         int result = n;
         pthread_mutex_lock(&s->all.lock);
@@ -238,6 +301,9 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
         /* A batch of nothing but stale entries may have kept others out. */
         if (result || (timeout == 0 && n < b->capacity))
             return result;
+        /* While they come in a row no signal can interrupt the kernel. */
+        if (turn % SIGNALS_EVERY == 0)
+            return -EINTR;
     }
 }
 
@@ -249,7 +315,8 @@ int selector_wait(batch *seen, int64_t timeout) {
     int result = enter(s);
     if (result == 0)
         result = wait_open(s, b, timeout);
-    leave(s);
+    if (result != -ECHILD)
+        leave(s);
     atomic_store(&b->busy, 0);
     return result;
 }

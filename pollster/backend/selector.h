@@ -8,7 +8,8 @@
  * one (registration, readiness) pair; Python keeps a ready-made Event at that place of a table.
  *
  * Errors. A function that returns an integer returns a negative errno; -ESHUTDOWN says that the
- * selector was closed. A function that returns a pointer returns NULL and sets errno.
+ * selector was closed, -ECHILD that it belongs to the process which forked this one. A function
+ * that returns a pointer returns NULL and sets errno.
  *
  * Threads. Every function may be called from any thread at any time, except that one batch serves
  * one wait at a time (-EBUSY otherwise). No lock is held while the kernel waits.
@@ -88,6 +89,9 @@ int selector_close(selector *s);
 /* Closes if need be, and gives up the caller's share of the memory. */
 void selector_free(selector *s);
 
+/* Whether it was closed: 1 or 0. */
+int selector_is_closed(selector *s);
+
 /* The queue's descriptor, to be nested in another queue. */
 int selector_fd(selector *s);
 
@@ -120,6 +124,9 @@ int selector_extent(selector *s);
 /* Whether the known id of a miss still stands for what it stood for: 1 or 0. */
 int selector_is_known(selector *s, uint32_t known, uint32_t serial);
 
+/* Python has an Event for this id: it is no miss any more. */
+void selector_learned(selector *s, uint32_t known);
+
 /* A batch for `capacity` ready registrations, whose ids go to `ready`: the caller's memory, so that
  * an iterator over it may outlive all else. The batch keeps the selector's memory alive. */
 batch *batch_new(selector *s, int capacity, uint32_t *ready);
@@ -127,8 +134,9 @@ void batch_free(batch *b);
 
 /* Waits for events, without a second system call for them, and returns how many registrations are
  * ready, with MISSED added where there are misses. The timeout is in nanoseconds, -1 for none; the
- * wait is never shorter, and does not end without events before it. -EINTR: a signal came;
- * b->remaining is what is left. The two others are the common timeouts with one argument less. */
+ * wait is never shorter, and does not end without events before it. -EINTR: a signal came, or may
+ * have come; b->remaining is what is left. The two others are the common timeouts with one argument
+ * less. */
 int selector_wait(batch *b, int64_t timeout);
 int selector_wait_forever(batch *b);
 int selector_wait_not(batch *b);

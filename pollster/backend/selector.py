@@ -9,6 +9,7 @@ import errno
 import os
 from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
 from pollster import backend
 from pollster.event import Event
@@ -25,6 +26,7 @@ class Selector:
     """
 
     __slots__ = (
+        "__weakref__",
         "ffi",
         "handle",
         "lib",
@@ -48,17 +50,18 @@ class Selector:
         self.lock = RLock()
         self.sources: list[Any] = [None]
         self.table: list[Event | None] = [None]
+        _open.add(self)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return bool(self.lib.selector_fd(self.handle) < 0)
+        return bool(self.lib.selector_is_closed(self.handle))
 
     def fileno(self) -> int:
-        """Returns the queue's descriptor. Raises `ValueError` once it is closed."""
+        """Returns the queue's descriptor. Raises what `failure` returns."""
         fd: int = self.lib.selector_fd(self.handle)
         if fd < 0:
-            raise self.closed_error()
+            raise self.failure(-fd, "no descriptor to nest it by")
         return fd
 
     def close(self) -> None:
@@ -73,9 +76,19 @@ class Selector:
         with self.lock:
             self.sources.clear()
 
-    def closed_error(self) -> ValueError:
-        """Returns what any use after `close` raises."""
-        return ValueError(f"this Poll is closed (backend {self.name!r}): open another one")
+    def failure(self, number: int, what: str) -> Exception:
+        """Returns the exception for an errno.
+
+        `ValueError` once it is closed, as files do; `RuntimeError` in a process that was forked
+        off; else `OSError`, which says what failed.
+        """
+        if number == errno.ESHUTDOWN:
+            return ValueError(f"this Poll is closed (backend {self.name!r}): open another one")
+        if number == errno.ECHILD:
+            return RuntimeError(
+                "this Poll belongs to the process that forked this one: open another one here"
+            )
+        return OSError(number, f"{os.strerror(number)}: {what}")
 
     def place(self, index: int, source: object) -> None:
         """Notes what is registered at an index. Call it with the lock held."""
@@ -104,6 +117,7 @@ class Selector:
                 # Deregistered meanwhile by another thread: it stays blank.
                 if lib.selector_is_known(self.handle, known, miss.serial):
                     table[known] = self._event(miss.token, miss.readiness)
+                    lib.selector_learned(self.handle, known)
 
     def _event(self, token: int, readiness: int) -> Event:
         lib = self.lib
@@ -134,6 +148,25 @@ class Selector:
                 )
             )
         return tuple(entries)
+
+
+# Of what another thread holds at a fork the child would wait for ever: so nobody holds it then.
+_open: WeakSet[Selector] = WeakSet()
+_held: list[Selector] = []
+
+
+def _hold_all() -> None:
+    _held.extend(_open)
+    for selector in _held:
+        selector.lock.acquire()
+
+
+def _release_all() -> None:
+    while _held:
+        _held.pop().lock.release()
+
+
+os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)
 
 
 def _unopened(name: str, number: int) -> OSError:

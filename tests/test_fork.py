@@ -1,0 +1,189 @@
+"""R13: a forked child can't use its parent's Poll, and can't disturb it."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from pollster import Events, Interest, Poll, Token, Waker
+
+R, W = Interest.READABLE, Interest.WRITABLE
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Runs work in a forked child and fails where it fails."""
+    with warnings.catch_warnings():
+        # 3.12 warns of forks while threads run, which is what some of these tests are about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "the child failed: see its traceback"
+
+
+def test_every_use_in_a_child_is_a_clear_error(poll, fds) -> None:
+    reader, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W)
+    waker = Waker(poll.registry, Token(2))
+
+    def work() -> None:
+        for use in (
+            lambda: poll.poll(timeout=0),
+            lambda: poll.poll(Events(4)),
+            poll.fileno,
+            lambda: poll.registry.register(reader, Token(3), R),
+            lambda: poll.registry.reregister(writer, Token(3), W),
+            lambda: poll.registry.deregister(writer),
+            lambda: list(poll.registry),
+            lambda: Waker(poll.registry, Token(4)),
+            waker.wake,
+        ):
+            with pytest.raises(RuntimeError, match="process that forked"):
+                use()
+
+    poll.poll(timeout=0)
+    in_child(work)
+
+
+@pytest.mark.parametrize("end", ["close", "with", "forget", "exit"])
+def test_the_end_of_a_childs_copy_does_not_disturb_the_parent(poll, fds, ready_now, end) -> None:
+    _, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W)
+    waker = Waker(poll.registry, Token(2))
+
+    def work() -> None:
+        nonlocal waker
+        if end == "close":
+            waker.close()
+            poll.close()
+            poll.close()
+            assert poll.closed
+        elif end == "with":
+            poll.__exit__(None, None, None)
+        elif end == "forget":
+            del waker
+
+    in_child(work)
+    waker.wake()
+    assert ready_now(poll) == {1: {"writable"}, 2: {"readable"}}
+
+
+def test_a_child_may_have_a_poll_of_its_own(backend, poll, fds, ready_now) -> None:
+    _, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W)
+
+    def work() -> None:
+        poll.close()
+        with Poll(backend=backend) as own:
+            own.registry.register(writer, Token(5), W)
+            Waker(own.registry, Token(6)).wake()
+            assert ready_now(own) == {5: {"writable"}, 6: {"readable"}}
+            own.registry.deregister(writer)
+
+    in_child(work)
+    assert ready_now(poll) == {1: {"writable"}}
+
+
+def test_a_number_that_the_child_reuses_is_not_closed_by_the_old_poll(backend, fds) -> None:
+    if backend == "epoll":
+        pytest.skip("an epoll is inherited, so its number is taken in the child")
+    poll = Poll(backend=backend)
+    number = poll.fileno()
+
+    def work() -> None:
+        reader, writer = os.pipe()
+        os.dup2(reader, number)
+        poll.close()
+        os.write(writer, b"x")
+        assert os.read(number, 1) == b"x"
+
+    in_child(work)
+    poll.close()
+
+
+def test_a_fork_while_others_poll_and_register_leaves_no_lock_behind(backend, poll, fds) -> None:
+    reader, _ = fds.pipe()
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            poll.registry.register(reader, Token(1), R)
+            poll.registry.deregister(reader)
+
+    threads = [threading.Thread(target=churn)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+
+            def work() -> None:
+                with pytest.raises(RuntimeError):
+                    poll.registry.register(reader, Token(1), R)
+                poll.close()
+                Poll(backend=backend).close()
+
+            in_child(work)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def send_token(backend: str, connection) -> None:
+    with Poll(backend=backend) as poll:
+        waker = Waker(poll.registry, Token(3))
+        waker.wake()
+        connection.send([int(event.token) for event in poll.poll(timeout=10)])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(backend, poll, method) -> None:
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    waker = Waker(poll.registry, Token(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = context.Process(target=send_token, args=(backend, theirs))
+        process.start()
+    poll.registry.register(ours, Token(2), R)
+    assert [event.token for event in poll.poll(timeout=60)] == [2]
+    assert ours.recv() == [3]
+    process.join()
+    waker.wake()
+    assert 1 in [event.token for event in poll.poll(timeout=0)]
+    ours.close()
+    theirs.close()
+
+
+def test_no_descriptor_reaches_a_program_that_is_executed(backend, fds) -> None:
+    with Poll(backend=backend) as poll, Poll(backend=backend) as outer:
+        outer.registry.register(poll, Token(1), R)
+        Waker(poll.registry, Token(2))
+        mine = {int(fd) for fd in os.listdir("/dev/fd")}
+        program = "import os; print(*[fd for fd in os.listdir('/dev/fd')])"
+        output = subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            close_fds=False,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        assert poll.fileno() in mine
+        assert str(poll.fileno()) not in output.split()
+        assert str(outer.fileno()) not in output.split()
