@@ -145,11 +145,13 @@ def test_a_fork_while_others_poll_and_register_leaves_no_lock_behind(backend, po
             thread.join()
 
 
-def send_token(backend: str, connection) -> None:
-    with Poll(backend=backend) as poll:
-        waker = Waker(poll.registry, Token(3))
-        waker.wake()
-        connection.send([int(event.token) for event in poll.poll(timeout=10)])
+# A text, since a spawned process can't import this module by its name.
+SEND_TOKEN = """
+from pollster import Poll, Token, Waker
+with Poll(backend=backend) as poll:
+    Waker(poll.registry, Token(3)).wake()
+    connection.send([int(event.token) for event in poll.poll(timeout=10)])
+"""
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -159,7 +161,8 @@ def test_multiprocessing(backend, poll, method) -> None:
     waker = Waker(poll.registry, Token(1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        process = context.Process(target=send_token, args=(backend, theirs))
+        names = {"backend": backend, "connection": theirs}
+        process = context.Process(target=exec, args=(SEND_TOKEN, names))
         process.start()
     poll.registry.register(ours, Token(2), R)
     assert [event.token for event in poll.poll(timeout=60)] == [2]
