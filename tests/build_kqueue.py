@@ -16,6 +16,12 @@ TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
 KQUEUE = TESTS / "kqueue"
 
+# kqueue_misbehave.h, for tests/test_faults.py and the tests that count system calls.
+FAULTS = """
+void kqueue_misbehave(const char *fault, int times);
+long kqueue_calls(void);
+"""
+
 
 def load_builder() -> ModuleType:
     """Imports pollster/backend/build.py of the checkout: installed pollsters have no C sources."""
@@ -42,6 +48,7 @@ def main() -> int:
             "kqueue",
             sources=sorted(KQUEUE.glob("*.c")),
             include_dirs=[KQUEUE / "include"],
+            extra=FAULTS,
         )
         built = Path(ffi.compile(tmpdir=temporary))
         target = Path(pollster.backend.__file__).parent / built.name

@@ -33,18 +33,19 @@ def builder(
     here: Path = HERE,
     sources: Sequence[Path] = (),
     include_dirs: Sequence[Path] = (),
+    extra: str = "",
 ) -> FFI:
     """Returns the cffi builder of one back end.
 
     Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
-    `sources` and `include_dirs`, what to compile with it.
+    `sources` and `include_dirs`, what to compile with it; `extra`, what those declare.
     """
     own = [here / file for file in [f"{name}.c", *SHARED]]
     ffi = FFI()
-    ffi.cdef(declarations())
+    ffi.cdef(declarations() + extra)
     ffi.set_source(
         f"pollster.backend._{name}",
-        '#include "selector.h"',
+        '#include "selector.h"\n' + extra,
         sources=[str(path) for path in [*own, *sources]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
         depends=[str(here / file) for file in HEADERS],

@@ -401,24 +401,28 @@ int kernel_add(selector *s, uint32_t index) {
     return result;
 }
 
-/* In one call: first a change that fails where the number is another file's by now, then the
- * knotes that go, then those that come or are armed again. Adding again does not change EV_CLEAR
- * and EV_DISPATCH; deleting and adding does. */
+/* In one call: first a change that fails where the number is another file's by now, then what comes
+ * or is armed again, then what goes, so that a refusal loses nothing. Adding again does not change
+ * EV_CLEAR and EV_DISPATCH; with another trigger (`fresh`) a knote is deleted and added. */
 static int modify(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
-    struct kevent changes[5];
+    const registration *r = &s->all.at[index];
+    struct kevent changes[7];
     int n = 0;
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
-        if (have & on && (fresh || !(want & on)))
-            changes[n++] = change_for(s, index, on, EV_DELETE);
-    if (n == 0 && have)
+    if (have)
         changes[n++] = change_for(s, index, have & ON_READ ? ON_READ : ON_WRITE, 0);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+        if (have & want & on && fresh)
+            changes[n++] = change_for(s, index, on, EV_DELETE);
         if (want & on)
-            changes[n++] = change_for(s, index, on, flags_for(&s->all.at[index], on));
+            changes[n++] = change_for(s, index, on, flags_for(r, on));
+    }
+    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+        if (have & ~want & on)
+            changes[n++] = change_for(s, index, on, EV_DELETE);
     return apply(s, changes, n);
 }
 
-/* The same one by one, for a hung-up pipe and for what the kernel refused. */
+/* The same one by one, for a pipe that is hung up or just found to be. */
 static int replace(selector *s, uint32_t index) {
     delete_one(s, index, ON_READ);
     delete_one(s, index, ON_WRITE);
@@ -426,20 +430,40 @@ static int replace(selector *s, uint32_t index) {
     return add_all(s, index, wanted(&s->all.at[index]));
 }
 
+static int change(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
+    const registration *r = &s->all.at[index];
+    if (r->state & (HUNG | STALE))
+        return is_live(s, index) ? replace(s, index) : -ENOENT;
+    int result = modify(s, index, fresh, have, want);
+    if (r->kind == KIND_PIPE && want & ON_WRITE && (result == -EPIPE || result == -EBADF))
+        return replace(s, index);
+    return result;
+}
+
+/* Puts back what a refused modify() has changed; s->all.at[index] is as it was before. */
+static void undo(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
+    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+        struct kevent delete = change_for(s, index, on, EV_DELETE);
+        struct kevent add = change_for(s, index, on, flags_for(&s->all.at[index], on));
+        if ((want & ~have & on) || (have & on && fresh))
+            apply(s, &delete, 1);
+        if (have & on && fresh)
+            apply(s, &add, 1);
+    }
+}
+
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
     registration *r = &s->all.at[index];
     unsigned have = r->state & (ON_READ | ON_WRITE), want = wanted(r);
-    int result = -EPIPE;
+    bool fresh = r->trigger != before->trigger;
     if (r->interest & INTEREST_PRIORITY)
         return -ENOTSUP;
-    if (!(r->state & (HUNG | STALE))) {
-        result = modify(s, index, r->trigger != before->trigger, have, want);
-        if (result == 0) {
+    int result = change(s, index, fresh, have, want);
+    if (result == 0) {
+        if (!(r->state & HUNG))
             r->state = (uint8_t)((r->state & (NO_READ | NO_WRITE)) | want);
-            return 0;
-        }
-    } else if (!is_live(s, index)) {
-        result = -ENOENT;
+        r->state &= (uint8_t)~DISARMED;
+        return 0;
     }
     if (fcntl(r->fd, F_GETFD) < 0)
         return -errno;
@@ -447,14 +471,12 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
         unhang((kqueue_selector *)s, index);
         return -ENOENT;
     }
-    result = replace(s, index);
-    if (result == 0) {
-        r->state &= (uint8_t)~DISARMED;
-        return 0;
-    }
     r->interest = before->interest;
     r->trigger = before->trigger;
-    replace(s, index);
+    if ((r->state & (ON_READ | ON_WRITE)) == have && !(before->state & HUNG))
+        undo(s, index, fresh, have, want);
+    else
+        replace(s, index);
     return result;
 }
 

@@ -1,0 +1,324 @@
+"""Limits and failing kernels: a clear error or none at all, nothing lost, nothing leaked (R21)."""
+
+import contextlib
+import errno
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import pollster.backend
+from pollster import Events, Interest, Poll, Token, Trigger, Waker
+
+R, W = Interest.READABLE, Interest.WRITABLE
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Lowers the limit to what is open: the next descriptor is one too many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+Misbehave = Callable[[str, int], None]
+
+
+@pytest.fixture
+def misbehave() -> Iterator[Misbehave]:
+    """Makes the tests' kqueue fail: see kqueue_misbehave.h."""
+    names = pollster.backend.available()
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in names else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue fails on demand")
+    yield lambda fault, times: lib.kqueue_misbehave(fault.encode(), times)
+    for fault in ("EINTR", "ENOMEM", "no-user"):
+        lib.kqueue_misbehave(fault.encode(), 0)
+
+
+@pytest.fixture
+def kqueue(misbehave: Misbehave) -> Iterator[Poll]:
+    """A Poll over the tests' kqueue."""
+    with Poll(backend="kqueue") as poll:
+        yield poll
+
+
+# Descriptors
+
+
+def test_a_waker_that_finds_no_descriptor_leaves_nothing_behind(poll, no_leak) -> None:
+    needs_one = poll.backend == "epoll"
+    with no_more_descriptors():
+        if needs_one:
+            with pytest.raises(OSError, match="no waker for Token\\(1\\)") as caught:
+                Waker(poll.registry, Token(1))
+            assert caught.value.errno == errno.EMFILE
+            assert list(poll.registry) == []
+        else:
+            Waker(poll.registry, Token(1))
+            assert len(list(poll.registry)) == 1
+
+
+def test_a_poll_that_can_not_end_its_waits_stays_open(backend) -> None:
+    if backend == "kqueue":
+        pytest.skip("a user event ends them, which needs no descriptor")
+    poll = Poll(backend=backend)
+    entered = threading.Event()
+    ended: list[str] = []
+
+    def wait() -> None:
+        entered.set()
+        try:
+            poll.poll(Events(4))
+        except ValueError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    entered.wait()
+    refused = None
+    with no_more_descriptors():
+        for _ in range(100_000):  # until the thread waits in the kernel
+            try:
+                poll.close()
+            except OSError as error:
+                refused = error
+                break
+            if poll.closed:
+                break
+    if refused is not None:
+        assert "free a descriptor and close again" in str(refused)
+        assert not poll.closed
+        poll.close()
+    thread.join()
+    assert len(ended) == 1
+
+
+def test_a_ghost_that_can_not_be_left_behind_yet_is_left_later(poll, fds) -> None:
+    _, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W)
+    fds.keep(os.dup(writer))
+    fds.close(writer)
+    poll.registry.deregister(writer)
+    blocker = os.dup(0)
+    with no_more_descriptors():
+        for _ in range(20):
+            assert not poll.poll(timeout=0.0001)
+    os.close(blocker)
+    assert not poll.poll(timeout=0.01)
+    assert poll.poll(timeout=0).raw() == ()
+
+
+# EINTR
+
+
+def test_a_storm_of_interruptions_ends_no_wait(kqueue, misbehave, fds) -> None:
+    reader, writer = fds.pipe()
+    kqueue.registry.register(reader, Token(1), R)
+    misbehave("EINTR", 5000)
+    assert not kqueue.poll(timeout=0.001)
+    thread = threading.Thread(target=os.write, args=(writer, b"x"))
+    misbehave("EINTR", 5000)
+    thread.start()
+    assert [event.token for event in kqueue.poll()] == [1]
+    thread.join()
+
+
+# ENOMEM
+
+
+@pytest.mark.parametrize("failures", range(1, 8))
+@pytest.mark.parametrize("interest", [R, W, R | W])
+def test_a_refused_registration_leaves_nothing_behind(
+    kqueue, misbehave, unix_pair, ready_now, interest, failures
+) -> None:
+    ours, peer = unix_pair
+    peer.send(b"x")
+    misbehave("ENOMEM", failures)
+    try:
+        kqueue.registry.register(ours, Token(1), interest)
+    except OSError as error:
+        assert error.errno == errno.ENOMEM
+        assert "the kernel has no memory for it" in str(error)
+        misbehave("ENOMEM", 0)
+        assert list(kqueue.registry) == []
+        assert ready_now(kqueue) == {}
+        kqueue.registry.register(ours, Token(1), interest)
+    names = {"readable"} if interest & R else set()
+    if interest & W:
+        names |= {"writable"}
+    assert ready_now(kqueue) == {1: names}
+
+
+@pytest.mark.parametrize("before", [(R, Trigger.LEVEL), (R | W, Trigger.ONESHOT)])
+@pytest.mark.parametrize("after", [(W, Trigger.LEVEL), (R | W, Trigger.EDGE), (R, Trigger.LEVEL)])
+def test_a_refused_change_leaves_the_registration_as_it_was(
+    kqueue, misbehave, unix_pair, ready_now, before, after
+) -> None:
+    ours, peer = unix_pair
+    peer.send(b"x")
+    kqueue.registry.register(ours, Token(1), *before)
+    misbehave("ENOMEM", 1)
+    with pytest.raises(OSError, match="can't be reregistered") as caught:
+        kqueue.registry.reregister(ours, Token(2), *after)
+    assert caught.value.errno == errno.ENOMEM
+    assert [r[1:] for r in kqueue.registry] == [(Token(1), *before)]
+    names = {"readable"} | ({"writable"} if before[0] & W else set())
+    assert ready_now(kqueue) == {1: names}
+    kqueue.registry.reregister(ours, Token(2), *after)
+    assert [r[1:] for r in kqueue.registry] == [(Token(2), *after)]
+
+
+def test_a_change_refused_in_the_middle_leaves_the_registration_as_it_was(
+    kqueue, misbehave, ready_now, fds
+) -> None:
+    """kevent(2): a queue is READABLE only, so the second change of the list is refused."""
+    with Poll(backend="kqueue") as inner:
+        number = inner.fileno()
+        with pytest.raises(OSError, match="READABLE only") as caught:
+            kqueue.registry.register(number, Token(1), R | W)
+        assert caught.value.errno == errno.EINVAL
+        assert list(kqueue.registry) == []
+        inner.registry.register(fds.pipe()[1], Token(9), W)
+        assert ready_now(kqueue) == {}
+        kqueue.registry.register(number, Token(1), R)
+        with pytest.raises(OSError, match="READABLE only"):
+            kqueue.registry.reregister(number, Token(2), R | W, Trigger.EDGE)
+        for _ in range(3):
+            assert ready_now(kqueue) == {1: {"readable"}}
+        kqueue.registry.deregister(number)
+
+
+# No user events: NetBSD 9, OpenBSD before 7.8
+
+
+def test_without_user_events_wakers_are_pipes(misbehave, no_leak) -> None:
+    misbehave("no-user", 1)
+    with Poll(backend="kqueue") as poll:
+        wakers = [Waker(poll.registry, Token(token)) for token in range(3)]
+        for _ in range(3):
+            for waker in wakers[1:]:
+                for _ in range(70_000):  # more than a pipe holds
+                    waker.wake()
+            assert sorted(event.token for event in poll.poll()) == [1, 2]
+            assert not poll.poll(timeout=0)
+        thread = threading.Thread(target=wakers[0].wake)
+        thread.start()
+        assert [event.token for event in poll.poll()] == [0]
+        thread.join()
+        wakers[1].close()
+        poll.registry.deregister(wakers[2])
+        assert [r.source for r in poll.registry] == [wakers[0]]
+
+
+def test_without_user_events_a_hung_up_pipe_is_reported(misbehave, fds, ready_now) -> None:
+    misbehave("no-user", 1)
+    with Poll(backend="kqueue") as poll, Poll(backend="kqueue") as outer:
+        outer.registry.register(poll, Token(9), R)
+        reader, writer = fds.pipe()
+        fds.close(reader)
+        poll.registry.register(writer, Token(1), W)
+        for _ in range(3):
+            assert ready_now(outer) == {9: {"readable"}}
+            assert ready_now(poll) == {1: {"writable", "write_closed"}}
+        poll.registry.deregister(writer)
+        assert ready_now(poll) == {}
+        assert ready_now(outer) == {}
+
+
+def test_without_user_events_closing_ends_the_polls_of_others(misbehave, no_leak) -> None:
+    misbehave("no-user", 1)
+    poll = Poll(backend="kqueue")
+    started, ended = threading.Barrier(4), []
+
+    def wait() -> None:
+        started.wait()
+        try:
+            poll.poll(Events(4))
+        except ValueError:
+            ended.append(1)
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    poll.close()
+    for thread in threads:
+        thread.join()
+    assert len(ended) == 3
+
+
+@pytest.mark.parametrize("spare", range(4))
+def test_without_user_events_and_descriptors_opening_leaks_nothing(
+    no_leak, misbehave, spare
+) -> None:
+    misbehave("no-user", 1)
+    held = [os.dup(0) for _ in range(spare)]
+    with no_more_descriptors():
+        for fd in held:
+            os.close(fd)
+        try:
+            Poll(backend="kqueue").close()
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+
+
+# Other limits, which only their errno tells
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "the limit of watched descriptors is reached; deregister some"),
+        (errno.ENOMEM, "the kernel has no memory for it"),
+        (errno.ELOOP, "queues are nested too deeply"),
+    ],
+)
+def test_a_limit_of_the_kernel_is_named_with_its_cure(poll, fds, number, says) -> None:
+    class Full:
+        def __init__(self, lib: object) -> None:
+            self.lib = lib
+
+        def __getattr__(self, name: str) -> object:
+            if name == "selector_register":
+                return lambda *_: -number
+            return getattr(self.lib, name)
+
+    reader, _ = fds.pipe()
+    healthy = poll.registry._lib
+    poll.registry._lib = Full(healthy)
+    with pytest.raises(OSError, match=says) as caught:
+        poll.registry.register(reader, Token(1), R)
+    assert caught.value.errno == number
+    poll.registry._lib = healthy
+    assert list(poll.registry) == []
+    poll.registry.register(reader, Token(1), R)
+
+
+# System calls
+
+
+def test_one_kevent_for_each_thing_that_a_program_does(kqueue, unix_pair) -> None:
+    lib = pollster.backend.load("kqueue").lib
+    ours, _ = unix_pair
+    events = Events(16)
+    kqueue.poll(events, 0)
+    steps = {
+        "register": lambda: kqueue.registry.register(ours, Token(1), R | W),
+        "poll": lambda: kqueue.poll(events, 0),
+        "reregister": lambda: kqueue.registry.reregister(ours, Token(2), R, Trigger.EDGE),
+        "reregister again": lambda: kqueue.registry.reregister(ours, Token(2), R, Trigger.EDGE),
+        "poll nothing": lambda: kqueue.poll(events, 0),
+        "deregister": lambda: kqueue.registry.deregister(ours),
+    }
+    for name, step in steps.items():
+        before = lib.kqueue_calls()
+        step()
+        assert lib.kqueue_calls() - before == 1, name
