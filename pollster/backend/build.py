@@ -12,8 +12,6 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SHARED = ["selector.c"]
-HEADERS = ["selector.h", "kernel.h", "registrations.h"]
 
 
 def native() -> str:
@@ -40,7 +38,7 @@ def builder(
     Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
     `sources` and `include_dirs`, what to compile with it; `extra`, what those declare.
     """
-    own = [here / file for file in [f"{name}.c", *SHARED]]
+    own = [here / file.name for file in sorted(HERE.glob(f"{name}*.c"))] + [here / "selector.c"]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(
@@ -48,7 +46,7 @@ def builder(
         '#include "selector.h"\n' + extra,
         sources=[str(path) for path in [*own, *sources]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
-        depends=[str(here / file) for file in HEADERS],
+        depends=[str(here / file.name) for file in HERE.glob("*.h")],
         define_macros=[("_GNU_SOURCE", None)] if sys.platform.startswith("linux") else [],
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
         extra_link_args=["-pthread"],

@@ -1,5 +1,5 @@
-/* What a kernel file implements, and no more: epoll.c, kqueue.c. selector.c does the rest, once
- * for all kernels.
+/* What a kernel file implements, and no more: epoll.c, kqueue.c (with the files that begin with its
+ * name). selector.c does the rest, once for all kernels.
  *
  * Functions return a negative errno on failure. Those marked (locked) are called with the lock of
  * the registrations held and must not block. */

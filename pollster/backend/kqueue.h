@@ -1,0 +1,137 @@
+/* What the kqueue files share: the selector, the changes, and the parts that stand in files of
+ * their own. kqueue.c is the kernel file, kqueue_pipes.c knows pipes whose reader is gone,
+ * kqueue_user.c user events and what stands in for them.
+ *
+ * The types of struct kevent's fields are never named: NetBSD's differ. */
+#ifndef POLLSTER_KQUEUE_H
+#define POLLSTER_KQUEUE_H
+#include "kernel.h"
+#include <fcntl.h>
+#include <sys/types.h>
+/* After sys/types.h: older systems' header needs it. */
+#include <sys/event.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef __typeof__(((struct kevent *)0)->ident) ident_t;
+typedef __typeof__(((struct kevent *)0)->filter) filter_t;
+typedef __typeof__(((struct kevent *)0)->flags) flags_t;
+typedef __typeof__(((struct kevent *)0)->udata) udata_t;
+
+/* A write end whose reader is gone. */
+typedef struct {
+    uint32_t index;
+    dev_t device; /* whose number this was when it hung up; it may be closed and reused */
+    ino_t inode;
+} hung_up;
+
+typedef struct {
+    int read_end; /* registered */
+    int write_end;
+} waker_pipe;
+
+typedef struct {
+    selector common;
+    hung_up *hung;
+    atomic_uint hung_count;
+    uint32_t hung_room;
+    uint32_t hung_next; /* who is first when a batch is too small for all */
+    uint32_t due;       /* how many of them are DUE */
+    bool bell;          /* the own user event is triggered */
+    int bell_pipe[2];   /* in its place where the kernel has no user events */
+    waker_pipe *pipes;  /* there a waker is a pipe too */
+    uint32_t pipe_count;
+    uint32_t pipe_room;
+} kqueue_selector;
+
+/* registration.state */
+#define ON_READ 1   /* the kernel has a knote for READ, */
+#define ON_WRITE 2  /* for WRITE */
+#define DISARMED 4  /* ONESHOT: has reported */
+#define HUNG 8      /* stands in the hung list, */
+#define DUE 16      /* and is to be reported */
+#define NO_READ 32  /* write end of a pipe */
+#define NO_WRITE 64 /* read end of a pipe: epoll never reports it writable */
+#define STALE 128   /* hung up, and then its number was closed or reused */
+
+static inline uint64_t key_from(udata_t udata) {
+#if UINTPTR_MAX > 0xffffffff
+    return (uint64_t)(uintptr_t)udata;
+#else
+    return key_of((uintptr_t)udata & REGISTRATIONS_MAX, (uintptr_t)udata >> 20);
+#endif
+}
+
+static inline udata_t udata_of(uint32_t index, const registration *r) {
+#if UINTPTR_MAX > 0xffffffff
+    return (udata_t)(uintptr_t)key_of(index, r->generation);
+#else
+    return (udata_t)(uintptr_t)(r->generation << 20 | index);
+#endif
+}
+
+/* What a 32-bit udata has no room for can't be compared. */
+static inline registration *registration_for(selector *s, udata_t udata) {
+#if UINTPTR_MAX > 0xffffffff
+    return registration_at(&s->all, key_from(udata));
+#else
+    uint32_t index = (uint32_t)key_from(udata);
+    registration *r = &s->all.at[index];
+    return index && r->generation && udata_of(index, r) == udata ? r : NULL;
+#endif
+}
+
+static inline struct kevent change_of(ident_t ident, filter_t filter, unsigned flags,
+                                      unsigned fflags, udata_t udata) {
+    struct kevent change;
+    memset(&change, 0, sizeof change);
+    change.ident = ident;
+    change.filter = filter;
+    change.flags = (flags_t)flags;
+    change.fflags = fflags;
+    change.udata = udata;
+    return change;
+}
+
+/* Applies changes up to the first that fails. There is no room for events, so that none is
+ * swallowed. EINTR: all of them were applied (kevent(2), ERRORS). */
+static inline int apply(selector *s, const struct kevent *changes, int n) {
+    if (n == 0 || kevent(s->fd, changes, n, NULL, 0, NULL) == 0 || errno == EINTR)
+        return 0;
+    return -errno;
+}
+
+/* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
+ * probed, that the fd's number is still the same file's. */
+static inline unsigned flags_for(const registration *r, unsigned on) {
+    if (r->state & (on == ON_READ ? NO_READ : NO_WRITE))
+        return EV_ADD | EV_DISABLE;
+    return EV_ADD | EV_ENABLE | (r->trigger & TRIGGER_EDGE ? EV_CLEAR : 0u) |
+           (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
+}
+
+static inline struct kevent change_for(selector *s, uint32_t index, unsigned on, unsigned flags) {
+    const registration *r = &s->all.at[index];
+    return change_of((ident_t)r->fd, on == ON_READ ? EVFILT_READ : EVFILT_WRITE, flags, 0,
+                     udata_of(index, r));
+}
+
+/* kqueue.c: puts a readiness into the batch, as the trigger allows. */
+void kq_put(selector *s, room *b, registration *r, uint32_t ready);
+
+/* kqueue_pipes.c. A hung-up pipe is reported from its list while it is due. */
+int kq_hang(kqueue_selector *k, uint32_t index, bool due);
+void kq_unhang(kqueue_selector *k, uint32_t index);
+bool kq_is_same_pipe(const kqueue_selector *k, uint32_t index);
+int kq_look_again(kqueue_selector *k);
+void kq_put_hung(kqueue_selector *k, room *b, int places);
+
+/* kqueue_user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
+ * sees it. */
+int kq_open_bell(kqueue_selector *k);
+void kq_forget_bell(kqueue_selector *k);
+int kq_ring(kqueue_selector *k);
+void kq_hush(kqueue_selector *k);
+void kq_put_waker(selector *s, room *b, registration *r);
+
+#endif

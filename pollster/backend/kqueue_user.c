@@ -1,0 +1,166 @@
+/* User events: the bell, which the selector rings for itself, and wakers.
+ *
+ * Where the kernel has no user events (NetBSD 9, OpenBSD before 7.8) pipes stand in for them. */
+#include "kqueue.h"
+
+/* NetBSD 9 and OpenBSD before 7.8 define or lack the filter without having it, so it is tried:
+ * libxev#163, libuv#4330. */
+static bool has_user_events(selector *s) {
+#ifdef EVFILT_USER
+    struct kevent change = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    return apply(s, &change, 1) == 0;
+#else
+    (void)s;
+    return false;
+#endif
+}
+
+static int trigger(selector *s, uint32_t ident, udata_t udata) {
+#ifdef EVFILT_USER
+    /* No EV_ADD: it may turn off EV_CLEAR (polling#265). udata is overwritten: pass it. */
+    struct kevent change = change_of(ident, EVFILT_USER, 0, NOTE_TRIGGER, udata);
+    return apply(s, &change, 1);
+#else
+    (void)s, (void)ident, (void)udata;
+    return -ENOTSUP;
+#endif
+}
+
+static int open_pipe(int ends[2]) {
+    if (pipe(ends) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++)
+        if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) < 0 || fcntl(ends[i], F_SETFL, O_NONBLOCK) < 0) {
+            int error = errno;
+            close(ends[0]);
+            close(ends[1]);
+            return -error;
+        }
+    return 0;
+}
+
+/* True where it was written, or is full and so has something unread. */
+static int write_byte(int fd) {
+    while (write(fd, "", 1) < 0)
+        if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -errno;
+    return 0;
+}
+
+static void drain(int fd) {
+    char bytes[64];
+    ssize_t n;
+    do
+        n = read(fd, bytes, sizeof bytes);
+    while (n == (ssize_t)sizeof bytes || (n < 0 && errno == EINTR));
+}
+
+int kq_open_bell(kqueue_selector *k) {
+    if (has_user_events(&k->common))
+        return 0;
+    int result = open_pipe(k->bell_pipe);
+    if (result < 0)
+        return result;
+    struct kevent change = change_of((ident_t)k->bell_pipe[0], EVFILT_READ, EV_ADD, 0, 0);
+    return apply(&k->common, &change, 1);
+}
+
+void kq_forget_bell(kqueue_selector *k) {
+    for (int i = 0; i < 2; i++)
+        if (k->bell_pipe[i] >= 0)
+            close(k->bell_pipe[i]);
+    for (uint32_t i = 0; i < k->pipe_count; i++) {
+        close(k->pipes[i].read_end);
+        close(k->pipes[i].write_end);
+    }
+}
+
+int kq_ring(kqueue_selector *k) {
+    if (k->bell)
+        return 0;
+    int result =
+        k->bell_pipe[1] >= 0 ? write_byte(k->bell_pipe[1]) : trigger(&k->common, OWN_INDEX, 0);
+    if (result == 0)
+        k->bell = true;
+    return result;
+}
+
+void kq_hush(kqueue_selector *k) {
+    if (!k->bell)
+        return;
+    k->bell = false;
+    if (k->bell_pipe[0] >= 0) {
+        drain(k->bell_pipe[0]);
+        return;
+    }
+#ifdef EVFILT_USER
+    struct kevent changes[] = {change_of(OWN_INDEX, EVFILT_USER, EV_DELETE, 0, 0),
+                               change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0)};
+    if (apply(&k->common, changes, 2) < 0)
+        k->bell = true; /* rings on: a spurious wake-up, and another try */
+#endif
+}
+
+void kq_put_waker(selector *s, room *b, registration *r) {
+    if (r->fd >= 0)
+        drain(r->fd);
+    batch_put(&s->all, b, r, READY_READABLE);
+}
+
+static int open_waker_pipe(kqueue_selector *k, waker *w, uint64_t token) {
+    int ends[2];
+    if (grow((void **)&k->pipes, &k->pipe_room, k->pipe_count + 1, sizeof *k->pipes) < 0)
+        return -ENOMEM;
+    int result = open_pipe(ends);
+    if (result < 0)
+        return result;
+    result = registration_add(&k->common, ends[0], token, INTEREST_READABLE, TRIGGER_EDGE);
+    if (result < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return result;
+    }
+    k->pipes[k->pipe_count++] = (waker_pipe){ends[0], ends[1]};
+    w->fd = ends[1];
+    return result;
+}
+
+int kernel_waker_open(selector *s, waker *w, uint64_t token) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    if (k->bell_pipe[0] >= 0)
+        return open_waker_pipe(k, w, token);
+#ifdef EVFILT_USER
+    int64_t index = registration_new(&s->all, -1, token, INTEREST_READABLE, TRIGGER_EDGE);
+    if (index < 0)
+        return (int)index;
+    struct kevent change = change_of((ident_t)index, EVFILT_USER, EV_ADD | EV_CLEAR, 0,
+                                     udata_of((uint32_t)index, &s->all.at[index]));
+    int result = apply(s, &change, 1);
+    if (result < 0)
+        registration_end(&s->all, (uint32_t)index);
+    return result < 0 ? result : (int)index;
+#else
+    return -ENOTSUP;
+#endif
+}
+
+int kernel_waker_wake(selector *s, const waker *w) {
+    return w->fd >= 0 ? write_byte(w->fd)
+                      : trigger(s, w->index, udata_of(w->index, &s->all.at[w->index]));
+}
+
+void kernel_waker_close(selector *s, const registration *r) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    for (uint32_t i = 0; i < k->pipe_count; i++) {
+        if (k->pipes[i].read_end != r->fd)
+            continue;
+        close(k->pipes[i].read_end); /* which removes it from the queue */
+        close(k->pipes[i].write_end);
+        k->pipes[i] = k->pipes[--k->pipe_count];
+        return;
+    }
+#ifdef EVFILT_USER
+    struct kevent change = change_of((ident_t)index_of(&s->all, r), EVFILT_USER, EV_DELETE, 0, 0);
+    apply(s, &change, 1);
+#endif
+}
