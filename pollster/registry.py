@@ -15,7 +15,6 @@ from pollster.source import (
     Source,
     SourceLike,
     descriptor_of,
-    is_self_registering,
 )
 from pollster.token import Token
 from pollster.trigger import Trigger
@@ -24,6 +23,7 @@ __all__ = ["AlreadyRegisteredError", "NotRegisteredError", "Registration", "Regi
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
+_RETIRED = 1 << 30  # as in selector.h: a flag of results, above every index
 
 
 class AlreadyRegisteredError(FileExistsError):
@@ -61,13 +61,26 @@ class Registry:
     (None, None)
     """
 
-    __slots__ = ("_handle", "_lib", "_lock", "_selector")
+    __slots__ = (
+        "_deregister",
+        "_handle",
+        "_lib",
+        "_lock",
+        "_register",
+        "_reregister",
+        "_selector",
+        "_sources",
+    )
 
     def __init__(self, selector: Selector) -> None:
         self._selector = selector
         self._handle = selector.handle
         self._lib = selector.lib
         self._lock = selector.lock
+        self._sources = selector.sources
+        self._register = selector.lib.selector_register
+        self._reregister = selector.lib.selector_reregister
+        self._deregister = selector.lib.selector_deregister
 
     def register(
         self,
@@ -97,19 +110,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        _check(source, interest, trigger)
-        if _registers_itself(source):
-            cast(Source, source).register(self, Token(token), interest, trigger)
-            return
-        fd = _open_descriptor(source)
-        with self._lock:
-            try:
-                index = self._lib.selector_register(self._handle, fd, token, interest, trigger)
-            except (OverflowError, TypeError) as error:
-                raise _unfit(source, fd, token) from error
-            if index < 0:
-                self._fail(index, source, fd, "registered")
-            self._selector.place(self._settled(index), source)
+        self._change("register", self._register, source, token, interest, trigger)
 
     def reregister(
         self,
@@ -140,19 +141,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        _check(source, interest, trigger)
-        if _registers_itself(source):
-            cast(Source, source).reregister(self, Token(token), interest, trigger)
-            return
-        fd = _open_descriptor(source)
-        with self._lock:
-            try:
-                index = self._lib.selector_reregister(self._handle, fd, token, interest, trigger)
-            except (OverflowError, TypeError) as error:
-                raise _unfit(source, fd, token) from error
-            if index < 0:
-                self._fail(index, source, fd, "reregistered")
-            self._selector.place(self._settled(index), source)
+        self._change("reregister", self._reregister, source, token, interest, trigger)
 
     def deregister(self, source: SourceLike) -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
@@ -176,20 +165,20 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        if _registers_itself(source):
-            cast(Source, source).deregister(self)
-            return
         fd = descriptor_of(source)
+        if fd is None:
+            _itself(source).deregister(self)
+            return
         with self._lock:
             if fd < 0:
                 fd = self._descriptor_before(source)
             try:
-                index = self._lib.selector_deregister(self._handle, fd)
-            except OverflowError as error:
+                index = self._deregister(self._handle, fd)
+            except (OverflowError, TypeError) as error:
                 raise _unfit(source, fd, 0) from error
-            if index < 0:
-                self._fail(index, source, fd, "deregistered")
-            self._selector.sources[self._settled(index)] = None
+            if not 0 < index < _RETIRED:
+                index = self._settled(index, source, fd, "deregister")
+            self._sources[index] = None
 
     def __iter__(self) -> Iterator[Registration]:
         view = self._selector.ffi.new("registration_view *")
@@ -206,12 +195,49 @@ class Registry:
             ]
         return iter(found)
 
-    def _settled(self, index: int) -> int:
-        """Returns the index of a result, and forgets what the change has retired."""
-        if index & self._lib.RETIRED:
-            self._selector.forget_retired()
-            index &= ~self._lib.RETIRED
-        return index
+    def _change(
+        self,
+        name: str,
+        change: Any,
+        source: SourceLike,
+        token: int,
+        interest: Interest,
+        trigger: Trigger,
+    ) -> None:
+        """Registers or reregisters: `change` is the kernel's word for what `name` says."""
+        if (
+            type(interest) is not Interest
+            or not interest
+            or type(trigger) is not Trigger
+            or not isinstance(token, int)
+        ):
+            _refuse(token, interest, trigger)
+        fd = descriptor_of(source)
+        if fd is None:
+            getattr(_itself(source), name)(self, Token(token), interest, trigger)
+            return
+        if fd < 0:
+            raise _closed(source, fd)
+        if interest is not _READABLE and isinstance(source, ReadableOnly):
+            raise ValueError(f"{source!r} can only be READABLE, not {interest!r}")
+        with self._lock:
+            try:
+                index = change(self._handle, fd, token, interest, trigger)
+            except (OverflowError, TypeError) as error:
+                raise _unfit(source, fd, token) from error
+            if not 0 < index < _RETIRED:
+                index = self._settled(index, source, fd, name)
+            try:
+                self._sources[index] = source
+            except IndexError:
+                self._selector.place(index, source)
+
+    def _settled(self, index: int, source: object, fd: int, name: str) -> int:
+        """Forgets what a change has retired; returns its index, or raises what it means."""
+        self._selector.forget_retired()
+        if index < 0:
+            self._fail(-index, source, fd, name)
+        return index & ~_RETIRED
 
     def _descriptor_before(self, source: object) -> int:
         """Returns the descriptor under which a closed source was registered."""
@@ -225,10 +251,8 @@ class Registry:
             errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
         )
 
-    def _fail(self, code: int, source: object, fd: int, done: str) -> NoReturn:
-        """Raises what a negative result means."""
-        self._selector.forget_retired()
-        number = -code
+    def _fail(self, number: int, source: object, fd: int, name_of_change: str) -> NoReturn:
+        """Raises what an errno means."""
         name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
         if number in (errno.ESHUTDOWN, errno.ECHILD):
             raise self._selector.failure(number, name)
@@ -245,7 +269,7 @@ class Registry:
             raise NotRegisteredError(
                 number, f"{name} is not registered with this Poll; use register() first"
             )
-        raise OSError(number, f"{name} can't be {done}: {_reason(number)}")
+        raise OSError(number, f"{name} can't be {name_of_change}ed: {_reason(number)}")
 
 
 def _reason(number: int) -> str:
@@ -263,7 +287,8 @@ def _reason(number: int) -> str:
     return known.get(number, os.strerror(number))
 
 
-def _check(source: object, interest: Interest, trigger: Trigger) -> None:
+def _refuse(token: object, interest: object, trigger: object) -> None:
+    """Raises what is wrong with these; a token that is an integer of another kind is right."""
     if type(interest) is not Interest:
         raise TypeError(
             f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
@@ -272,25 +297,21 @@ def _check(source: object, interest: Interest, trigger: Trigger) -> None:
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if type(trigger) is not Trigger:
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
-    if interest is not _READABLE and isinstance(source, ReadableOnly):
-        raise ValueError(f"{source!r} can only be READABLE, not {interest!r}")
+    if not hasattr(token, "__index__"):
+        raise TypeError(f"token must be a Token or an integer, not {token!r}")
 
 
-def _registers_itself(source: object) -> bool:
-    if not is_self_registering(source):
-        return False
+def _itself(source: object) -> Source:
+    """Returns a source that registers itself; a Registry only looks like one."""
     if isinstance(source, Registry):
-        raise TypeError(f"{source!r} is no source: register what its Poll is, or the Poll")
-    return True
+        raise TypeError(f"{source!r} is no source: register its Poll")
+    return cast(Source, source)
 
 
-def _open_descriptor(source: SourceLike) -> int:
-    fd = descriptor_of(source)
-    if fd < 0:
-        if isinstance(source, int):
-            raise ValueError(f"fd {fd} is negative: pass an open descriptor")
-        raise ValueError(f"{source!r} is closed: register it while it is open")
-    return fd
+def _closed(source: object, fd: int) -> ValueError:
+    if isinstance(source, int):
+        return ValueError(f"fd {fd} is negative: pass an open descriptor")
+    return ValueError(f"{source!r} is closed: register it while it is open")
 
 
 def _unfit(source: object, fd: int, token: object) -> Exception:

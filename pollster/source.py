@@ -1,7 +1,7 @@
 """`Source`: what can be registered."""
 
 import io
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pollster.interest import Interest
 from pollster.token import Token
@@ -76,25 +76,35 @@ class ReadableOnly:
     __slots__ = ()
 
 
-def is_self_registering(source: object) -> bool:
-    """Tells whether a source has methods of its own. select.epoll has register(), but not this."""
-    return hasattr(type(source), "deregister")
+# Types that have a fileno() and do not register themselves: found out once for each.
+_with_fileno: set[type] = set()
 
 
-def descriptor_of(source: Any) -> int:
-    """Returns a source's descriptor; negative where the source is closed.
+def descriptor_of(source: Any) -> int | None:
+    """Returns a source's descriptor; negative where it is closed, None where it registers itself.
 
     Raises `TypeError` for what is no source.
     """
-    if type(source) is int:
-        return source
-    if isinstance(source, bool) or not (isinstance(source, int) or hasattr(source, "fileno")):
-        raise TypeError(
-            f"{source!r} is no source: pass an object with fileno(), a descriptor, "
-            "or an object with register(), reregister() and deregister()"
-        )
+    kind = type(source)
+    if kind is int:
+        return cast(int, source)
+    if kind not in _with_fileno:
+        # select.epoll has a register(), too, but this it does not have.
+        if hasattr(kind, "deregister"):
+            return None
+        if isinstance(source, int) and kind is not bool:
+            return int(source)
+        if not hasattr(source, "fileno") or kind is bool:
+            raise TypeError(
+                f"{source!r} is no source: pass an object with fileno(), a descriptor, "
+                "or an object with register(), reregister() and deregister()"
+            )
+        if hasattr(kind, "fileno"):
+            if len(_with_fileno) >= 1000:  # a program that makes classes as it goes
+                _with_fileno.clear()
+            _with_fileno.add(kind)
     try:
-        fd = int(source) if isinstance(source, int) else source.fileno()
+        fd = source.fileno()
     except io.UnsupportedOperation as error:
         raise TypeError(f"{source!r} is no source: it has no descriptor") from error
     except ValueError:  # how files and Polls say that they are closed; sockets say -1

@@ -282,22 +282,13 @@ def test_without_user_events_and_descriptors_opening_leaks_nothing(
     ],
 )
 def test_a_limit_of_the_kernel_is_named_with_its_cure(poll, fds, number, says) -> None:
-    class Full:
-        def __init__(self, lib: object) -> None:
-            self.lib = lib
-
-        def __getattr__(self, name: str) -> object:
-            if name == "selector_register":
-                return lambda *_: -number
-            return getattr(self.lib, name)
-
     reader, _ = fds.pipe()
-    healthy = poll.registry._lib
-    poll.registry._lib = Full(healthy)
+    healthy = poll.registry._register
+    poll.registry._register = lambda *_: -number
     with pytest.raises(OSError, match=says) as caught:
         poll.registry.register(reader, Token(1), R)
     assert caught.value.errno == number
-    poll.registry._lib = healthy
+    poll.registry._register = healthy
     assert list(poll.registry) == []
     poll.registry.register(reader, Token(1), R)
 
