@@ -77,7 +77,7 @@ class ReadableOnly:
 
 
 # Types that have a fileno() and do not register themselves: found out once for each.
-_with_fileno: set[type] = set()
+_with_fileno: set[type[Any]] = set()
 
 
 def descriptor_of(source: Any) -> int | None:
@@ -85,14 +85,14 @@ def descriptor_of(source: Any) -> int | None:
 
     Raises `TypeError` for what is no source.
     """
-    kind = type(source)
+    kind: type[Any] = type(source)
     if kind is int:
         return cast(int, source)
     if kind not in _with_fileno:
         # select.epoll has a register(), too, but this it does not have.
         if hasattr(kind, "deregister"):
             return None
-        if isinstance(source, int) and kind is not bool:
+        if issubclass(kind, int) and kind is not bool:
             return int(source)
         if not hasattr(source, "fileno") or kind is bool:
             raise TypeError(
