@@ -85,7 +85,7 @@ def descriptor_of(source: Any) -> int | None:
 
     Raises `TypeError` for what is no source.
     """
-    kind: type[Any] = type(source)
+    kind = cast("type[Any]", type(source))
     if kind is int:
         return cast(int, source)
     if kind not in _with_fileno:
