@@ -1,7 +1,7 @@
 """`Source`: what can be registered."""
 
 import io
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pollster.interest import Interest
 from pollster.token import Token
@@ -77,15 +77,15 @@ class ReadableOnly:
 
 
 # Types that have a fileno() and do not register themselves: found out once for each.
-_with_fileno: set[type[Any]] = set()
+_with_fileno: set[type[object]] = set()
 
 
-def descriptor_of(source: Any) -> int | None:
+def descriptor_of(source: object) -> int | None:
     """Returns a source's descriptor; negative where it is closed, None where it registers itself.
 
     Raises `TypeError` for what is no source.
     """
-    kind = cast("type[Any]", type(source))
+    kind = type(source)
     if kind is int:
         return cast(int, source)
     if kind not in _with_fileno:
@@ -93,7 +93,7 @@ def descriptor_of(source: Any) -> int | None:
         if hasattr(kind, "deregister"):
             return None
         if issubclass(kind, int) and kind is not bool:
-            return int(source)
+            return int(cast(int, source))
         if not hasattr(source, "fileno") or kind is bool:
             raise TypeError(
                 f"{source!r} is no source: pass an object with fileno(), a descriptor, "
@@ -104,7 +104,7 @@ def descriptor_of(source: Any) -> int | None:
                 _with_fileno.clear()
             _with_fileno.add(kind)
     try:
-        fd = source.fileno()
+        fd: object = cast(HasFileno, source).fileno()
     except io.UnsupportedOperation as error:
         raise TypeError(f"{source!r} is no source: it has no descriptor") from error
     except ValueError:  # how files and Polls say that they are closed; sockets say -1
