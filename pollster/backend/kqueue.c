@@ -2,6 +2,7 @@
  *
  * A direction of the interest is a filter with a knote of its own. */
 #include "kqueue.h"
+#include <poll.h>
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
@@ -303,6 +304,10 @@ static uint32_t readiness_of(const struct kevent *e) {
     return ready;
 }
 
+static uint32_t readiness_in(const selector *s, const room *b, const registration *r) {
+    return s->all.known[b->seen.ready[r->place]].readiness;
+}
+
 /* A ONESHOT source with two knotes has reported one: the other must not wake anybody either, in
  * this queue or one around it. */
 static void disable_others(selector *s, const room *b, const struct kevent *entries, int n) {
@@ -312,8 +317,7 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
         if (r && r->state & DISARMED && r->state & ON_READ && r->state & ON_WRITE &&
-            r->batch == s->all.batches &&
-            (s->all.known[b->seen.ready[r->place]].readiness & both) != both)
+            r->batch == s->all.batches && (readiness_in(s, b, r) & both) != both)
             changes[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_DISABLE);
@@ -339,6 +343,32 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
         kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
 }
 
+/* A full batch may have the entry of one direction and not of the other, where epoll's has both.
+ * poll(2) tells the other one's state; its own entry is still to come, or an edge too many (R5). */
+static void complete(selector *s, room *b, const struct kevent *entries, int n) {
+    const uint32_t both = READY_READABLE | READY_WRITABLE;
+    struct pollfd fds[64];
+    registration *of[64];
+    nfds_t count = 0;
+    for (int i = 0; i < n; i++) {
+        registration *r = registration_for(s, entries[i].udata);
+        if (r && r->batch == s->all.batches && r->state & ON_READ && r->state & ON_WRITE &&
+            (readiness_in(s, b, r) & both) != both) {
+            bool reads = entries[i].filter == EVFILT_READ;
+            fds[count] = (struct pollfd){.fd = r->fd, .events = reads ? POLLOUT : POLLIN};
+            of[count++] = r;
+        }
+        if (count == 0 || (count < 64 && i < n - 1))
+            continue;
+        if (poll(fds, count, 0) > 0)
+            for (nfds_t j = 0; j < count; j++)
+                if (fds[j].revents & (POLLIN | POLLOUT | POLLHUP | POLLERR))
+                    batch_put(&s->all, b, of[j],
+                              fds[j].events & POLLIN ? READY_READABLE : READY_WRITABLE);
+        count = 0;
+    }
+}
+
 /* A source with two directions took two entries and one place. Where that has kept others out
  * (the kernel gave as many as there was room for) they are asked for without waiting: R10. */
 int kernel_decode(selector *s, room *b, int n) {
@@ -346,13 +376,14 @@ int kernel_decode(selector *s, room *b, int n) {
     const struct timespec at_once = {0, 0};
     struct kevent *entries = b->entries;
     int taken = 0, asked = b->capacity;
+    bool full;
     for (;;) {
         for (int i = 0; i < n; i++)
             put_entry(s, b, &entries[taken + i]);
         if (taken == 0 && k->due)
             kq_put_hung(k, b, b->capacity - b->filled);
         taken += n;
-        bool full = n == asked;
+        full = n == asked;
         asked = b->capacity - b->filled;
         if (!full || asked == 0 || taken + asked > ENTRIES_PER_PLACE * b->capacity)
             break;
@@ -361,6 +392,8 @@ int kernel_decode(selector *s, room *b, int n) {
             break;
     }
     disable_others(s, b, entries, taken);
+    if (full)
+        complete(s, b, entries, taken);
     return taken;
 }
 

@@ -304,7 +304,7 @@ static inline int batch_result(const room *b) {
     return b->filled | (b->seen.missed ? MISSED : 0);
 }
 
-/* A batch with room for `capacity` registrations, each of which may be put twice. */
+/* A batch with room for `capacity` registrations, each of which may be put three times. */
 static inline room *room_new(registrations *t, selector *s, int capacity, uint32_t *ready,
                              size_t place_size) {
     size_t n = (size_t)capacity;
@@ -314,7 +314,7 @@ static inline room *room_new(registrations *t, selector *s, int capacity, uint32
     b->owner = s;
     b->capacity = capacity;
     b->seen.ready = ready;
-    b->seen.misses = malloc(2 * n * sizeof *b->seen.misses);
+    b->seen.misses = malloc(3 * n * sizeof *b->seen.misses);
     b->entries = malloc(n * place_size);
     if (!b->seen.misses || !b->entries) {
         free(b->seen.misses);
