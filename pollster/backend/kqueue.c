@@ -2,7 +2,6 @@
  *
  * A direction of the interest is a filter with a knote of its own. */
 #include "kqueue.h"
-#include <poll.h>
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
@@ -304,6 +303,8 @@ static uint32_t readiness_of(const struct kevent *e) {
     return ready;
 }
 
+#define ASIDE_MAX 64 /* how many knotes are seen to in one call, beside a wait */
+
 static uint32_t readiness_in(const selector *s, const room *b, const registration *r) {
     return s->all.known[b->seen.ready[r->place]].readiness;
 }
@@ -312,7 +313,7 @@ static uint32_t readiness_in(const selector *s, const room *b, const registratio
  * this queue or one around it. */
 static void disable_others(selector *s, const room *b, const struct kevent *entries, int n) {
     const uint32_t both = READY_READABLE | READY_WRITABLE;
-    struct kevent changes[64];
+    struct kevent changes[ASIDE_MAX];
     int count = 0;
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
@@ -321,7 +322,7 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
             changes[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_DISABLE);
-        if (count < 64 && i < n - 1)
+        if (count < ASIDE_MAX && i < n - 1)
             continue;
         if (apply(s, changes, count) < 0)
             for (int one = 0; one < count; one++)
@@ -343,29 +344,42 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
         kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
 }
 
+/* Asks a queue of its own for the state of some knotes, and adds it to the batch. */
+static void ask_aside(selector *s, room *b, const struct kevent *knotes, int n) {
+    const struct timespec at_once = {0, 0};
+    struct kevent told[ASIDE_MAX];
+    int aside = kqueue();
+    if (aside < 0)
+        return;
+    int count = kevent(aside, knotes, n, told, n, &at_once);
+    if (count > 0 && told[0].flags & EV_ERROR) /* closed meanwhile; then the ready ones wait */
+        count = kevent(aside, NULL, 0, told, n, &at_once);
+    close(aside);
+    for (int i = 0; i < count; i++) {
+        registration *r = registration_for(s, told[i].udata);
+        if (r)
+            batch_put(&s->all, b, r, readiness_of(&told[i]));
+    }
+}
+
 /* A full batch may have the entry of one direction and not of the other, where epoll's has both.
- * poll(2) tells the other one's state; its own entry is still to come, or an edge too many (R5). */
+ * What is told of the other one so is told again by its own entry: a level, or an edge too many
+ * (R5). A full batch is rare, so this may cost. */
 static void complete(selector *s, room *b, const struct kevent *entries, int n) {
     const uint32_t both = READY_READABLE | READY_WRITABLE;
-    struct pollfd fds[64];
-    registration *of[64];
-    nfds_t count = 0;
+    struct kevent others[ASIDE_MAX];
+    int count = 0;
     for (int i = 0; i < n; i++) {
-        registration *r = registration_for(s, entries[i].udata);
+        const registration *r = registration_for(s, entries[i].udata);
         if (r && r->batch == s->all.batches && r->state & ON_READ && r->state & ON_WRITE &&
-            (readiness_in(s, b, r) & both) != both) {
-            bool reads = entries[i].filter == EVFILT_READ;
-            fds[count] = (struct pollfd){.fd = r->fd, .events = reads ? POLLOUT : POLLIN};
-            of[count++] = r;
+            !(r->state & (NO_READ | NO_WRITE)) && (readiness_in(s, b, r) & both) != both)
+            others[count++] =
+                change_for(s, index_of(&s->all, r),
+                           entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_ADD);
+        if (count == ASIDE_MAX || (count && i == n - 1)) {
+            ask_aside(s, b, others, count);
+            count = 0;
         }
-        if (count == 0 || (count < 64 && i < n - 1))
-            continue;
-        if (poll(fds, count, 0) > 0)
-            for (nfds_t j = 0; j < count; j++)
-                if (fds[j].revents & (POLLIN | POLLOUT | POLLHUP | POLLERR))
-                    batch_put(&s->all, b, of[j],
-                              fds[j].events & POLLIN ? READY_READABLE : READY_WRITABLE);
-        count = 0;
     }
 }
 

@@ -88,6 +88,8 @@ class Selector:
             return RuntimeError(
                 "this Poll belongs to the process that forked this one: open another one here"
             )
+        if number == errno.ELOOP:
+            what = "queues are nested too deeply, or in a circle"
         return OSError(number, f"{os.strerror(number)}: {what}")
 
     def place(self, index: int, source: object) -> None:
