@@ -1,0 +1,59 @@
+"""Runs a variant of a case on a back end, once."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import batches  # noqa: F401 - each states its cases
+import closed_sources  # noqa: F401
+import closing  # noqa: F401
+import connecting  # noqa: F401
+import forking  # noqa: F401
+import input_errors  # noqa: F401
+import readiness  # noqa: F401
+import registering  # noqa: F401
+import sharing  # noqa: F401
+import timing  # noqa: F401
+import triggers  # noqa: F401
+import waking  # noqa: F401
+from case import Gate, Variant
+from sources import missing
+from world import NotHere, Trace, World
+
+import pollster.backend
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run that did not fail.
+
+    `trace`: what was reported; None where it was not run. `gate`: why the case does not hold here.
+    `missing`: what this machine lacks for it.
+    """
+
+    trace: Trace | None = None
+    gate: Gate | None = None
+    missing: str | None = None
+
+
+def backends() -> tuple[str, ...]:
+    """The back ends to test, as tests/conftest.py has it: where epoll is asked for, that alone."""
+    if os.environ.get("POLLSTER_BACKEND") == "epoll":
+        return ("epoll",)
+    return pollster.backend.available()
+
+
+@cache
+def run(variant: Variant, backend: str) -> Outcome:
+    """Runs it. Raises what the scenario raises where something else came than it states."""
+    gate = variant.gate(backend)
+    scenario = gate.instead if gate else variant.case.scenario
+    lacks = missing(variant.kind)
+    if lacks or scenario is None:
+        return Outcome(gate=gate, missing=lacks)
+    try:
+        with World(backend, variant.kind, variant.trigger) as world:
+            scenario(world)
+    except NotHere as reason:
+        return Outcome(gate=gate, missing=str(reason))
+    return Outcome(world.trace, gate)
