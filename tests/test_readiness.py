@@ -547,6 +547,15 @@ def test_the_wrong_end_of_a_broken_pipe_does_not_spin(poll, fds) -> None:
     assert not poll.poll(timeout=0)
 
 
+def test_the_wrong_end_of_a_broken_pipe_keeps_nobody_out(poll, fds) -> None:
+    """Found by the model test: its entry filled the batch, and then nothing was left of it."""
+    reader, writer = fds.pipe()
+    poll.registry.register(reader, Token(1), W)
+    fds.close(writer)
+    poll.registry.register(fds.pipe()[1], Token(2), W)
+    assert [event.token for event in poll.poll(Events(1), timeout=0)] == [2]
+
+
 def test_a_terminal_whose_other_side_goes_is_closed(poll, fds, wait_for) -> None:
     master, slave = map(fds.keep, pty.openpty())
     poll.registry.register(master, Token(1), R | W)

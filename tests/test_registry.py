@@ -106,6 +106,19 @@ def test_a_reused_number_is_a_new_source(poll, fds, ready_now, trigger) -> None:
     assert [(r.source, r.token) for r in poll.registry] == [(old, 2)]
 
 
+def test_a_reused_number_of_a_pipes_end_watched_the_wrong_way_is_a_new_source(
+    poll, fds, ready_now
+) -> None:
+    """Found by the model test: kqueue had no knote that could tell."""
+    _, old = fds.pipe()
+    poll.registry.register(old, Token(1), R)
+    reuse_number(fds, old)
+    with pytest.raises(NotRegisteredError):
+        poll.registry.reregister(old, Token(2), W)
+    poll.registry.register(old, Token(3), W)
+    assert ready_now(poll) == {3: {"writable"}}
+
+
 @pytest.mark.parametrize("change", ["reregister", "deregister"])
 def test_a_reused_number_is_not_the_old_source(poll, fds, ready_now, change) -> None:
     _, old = fds.pipe()
