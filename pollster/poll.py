@@ -4,7 +4,7 @@ import errno
 import math
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pollster import backend as backends
 from pollster.backend.selector import Selector
@@ -107,20 +107,22 @@ class Poll(ReadableOnly):
             raise TypeError(f"events must be an Events, not {events!r}")
         if events._selector is not self._selector:
             events._bind(self._selector)
+        batch = events._batch
+        events._count = 0
         if timeout is None:
-            count = self._wait_forever(events._batch)
+            count = self._wait_forever(batch)
         elif timeout == 0:
-            count = self._wait_not(events._batch)
+            count = self._wait_not(batch)
         else:
-            count = self._wait(events._batch, _nanoseconds(timeout))
+            count = self._wait(batch, _nanoseconds(timeout))
         if not 0 <= count <= _COUNT_MAX:
-            count = self._settled(events, count)
+            count = self._settled(batch, count)
         events._count = count
         return events
 
-    def _settled(self, events: Events, count: int) -> int:
+    def _settled(self, batch: Any, count: int) -> int:
         """Goes on after a signal, makes Events that are new, and raises errors."""
-        selector, batch = self._selector, events._batch
+        selector = self._selector
         while count == -errno.EINTR:
             count = self._wait(batch, batch.remaining)
         if count == -errno.EBUSY:
@@ -128,7 +130,6 @@ class Poll(ReadableOnly):
                 "another thread polls with these events: give each thread Events of its own"
             )
         if count < 0:
-            events.clear()
             raise selector.failure(-count, f"{self!r} can't wait")
         if count & selector.lib.MISSED:
             selector.learn_misses(batch)

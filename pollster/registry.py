@@ -178,7 +178,7 @@ class Registry:
                 raise _unfit(source, fd, 0) from error
             if not 0 < index < _RETIRED:
                 index = self._settled(index, source, fd, "deregister")
-            self._sources[index] = None
+            self._selector.forget(index)
 
     def __iter__(self) -> Iterator[Registration]:
         view = self._selector.ffi.new("registration_view *")
@@ -259,7 +259,8 @@ class Registry:
         if number == errno.EEXIST:
             view = self._selector.ffi.new("registration_view *")
             index = self._lib.selector_find(self._handle, fd)
-            self._lib.selector_view(self._handle, index, view)
+            if index > 0:
+                self._lib.selector_view(self._handle, index, view)
             raise AlreadyRegisteredError(
                 number,
                 f"{name} is already registered with {Token(view.token)!r}; "

@@ -67,7 +67,7 @@ class Waker:
         with selector.lock:
             index = selector.lib.waker_close(self._waker)
             if index > 0:
-                selector.sources[self._settled(index)] = None
+                selector.forget(self._settled(index))
 
     def register(self, *_: object) -> None:
         """Raises `TypeError`: a Waker registers itself, once, when it is made."""

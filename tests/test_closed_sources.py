@@ -144,6 +144,17 @@ def test_who_waits_meanwhile_is_not_left_behind(poll, fds) -> None:
     assert woken == [2, 2, 2]
 
 
+def test_a_ghosts_file_that_comes_back_under_its_number_is_a_source(poll, fds) -> None:
+    number, copy = ghost(poll, fds)
+    poll.registry.deregister(number)
+    os.dup2(copy, number)
+    fds.keep(number)
+    poll.registry.register(number, Token(2), W)
+    assert [event.token for event in poll.poll(timeout=0)] == [2]
+    poll.registry.deregister(number)
+    assert not poll.poll(timeout=0)
+
+
 def test_control_c_reaches_a_poll_that_meets_only_ghosts(poll, fds) -> None:
     class StopError(Exception):
         pass

@@ -116,6 +116,20 @@ def test_a_ghost_that_can_not_be_left_behind_yet_is_left_later(poll, fds) -> Non
     assert poll.poll(timeout=0).raw() == ()
 
 
+def test_a_batch_full_of_ghosts_does_not_outlast_a_timeout(poll, fds) -> None:
+    _, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W)
+    fds.keep(os.dup(writer))
+    fds.close(writer)
+    poll.registry.deregister(writer)
+    events = Events(1)
+    blocker = os.dup(0)
+    with no_more_descriptors():
+        for timeout in (0, 0.001):
+            assert not poll.poll(events, timeout)
+    os.close(blocker)
+
+
 # EINTR
 
 
@@ -291,6 +305,14 @@ def test_a_limit_of_the_kernel_is_named_with_its_cure(poll, fds, number, says) -
     poll.registry._register = healthy
     assert list(poll.registry) == []
     poll.registry.register(reader, Token(1), R)
+
+
+def test_a_waker_that_was_never_opened_closes_nothing(backend) -> None:
+    module = pollster.backend.load(backend)
+    waker = module.ffi.new("waker *")
+    assert module.lib.waker_wake(waker) == -errno.ENOENT
+    assert module.lib.waker_close(waker) == -errno.ENOENT
+    assert os.fstat(0)
 
 
 # System calls

@@ -145,6 +145,56 @@ def test_a_fork_while_others_poll_and_register_leaves_no_lock_behind(backend, po
             thread.join()
 
 
+def test_threads_that_fork_at_once_do_not_wait_for_each_other(poll, fds) -> None:
+    reader, _ = fds.pipe()
+    done = threading.Event()
+
+    def fork() -> None:
+        for _ in range(20):
+            in_child(lambda: None)
+
+    def churn() -> None:
+        while not done.is_set():
+            poll.registry.register(reader, Token(1), R)
+            poll.registry.deregister(reader)
+
+    forkers = [threading.Thread(target=fork, daemon=True) for _ in range(3)]
+    churner = threading.Thread(target=churn, daemon=True)
+    for thread in [*forkers, churner]:
+        thread.start()
+    for thread in forkers:
+        thread.join(60)
+    done.set()
+    churner.join(60)
+    assert not any(thread.is_alive() for thread in [*forkers, churner])
+
+
+def test_a_child_that_lives_on_keeps_no_outer_poll_busy(backend, poll, fds) -> None:
+    """On epoll the child's copy keeps the queue alive that a ghost was left in."""
+    with Poll(backend=backend) as outer:
+        outer.registry.register(poll, Token(7), R)
+        _, writer = fds.pipe()
+        poll.registry.register(writer, Token(1), W)
+        held, release = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(release)
+            os.read(held, 1)
+            os._exit(0)
+        try:
+            fds.close(writer)
+            poll.registry.deregister(writer)
+            for _ in range(3000):
+                poll.poll(timeout=0)
+            assert not outer.poll(timeout=0)
+            poll.registry.register(fds.pipe()[1], Token(2), W)
+            assert [event.token for event in outer.poll(timeout=10)] == [7]
+        finally:
+            os.close(release)
+            os.close(held)
+            os.waitpid(child, 0)
+
+
 # A text, since a spawned process can't import this module by its name.
 SEND_TOKEN = """
 from pollster import Poll, Token, Waker

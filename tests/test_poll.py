@@ -305,6 +305,31 @@ def test_control_c_ends_a_program_that_polls(backend, tmp_path) -> None:
     assert process.returncode == -signal.SIGINT
 
 
+def test_a_handler_may_close_the_poll_in_the_middle_of_anything(backend, fds) -> None:
+    reader, writer = fds.pipe()
+    polls: list[Poll] = []
+    before = signal.signal(signal.SIGALRM, lambda *a: polls[-1].close())
+
+    def work(poll: Poll) -> None:
+        while True:
+            poll.registry.register(reader, Token(1), R)
+            poll.registry.register(writer, Token(2), W)
+            poll.poll(timeout=0)
+            poll.registry.deregister(reader)
+            poll.registry.deregister(writer)
+
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for _ in range(300):
+            with Poll(backend=backend) as poll:
+                polls.append(poll)
+                with pytest.raises(ValueError, match="this Poll is closed"):
+                    work(poll)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 # Capacity
 
 

@@ -592,6 +592,26 @@ def test_a_hundred_connections_are_a_hundred_events(poll, collect) -> None:
             peer.close()
 
 
+def test_a_batch_that_meets_everything_for_the_first_time_has_room(poll, fds) -> None:
+    """Sockets of both directions, and pipes that kqueue reports from a list of its own."""
+    pairs = [socket.socketpair() for _ in range(128)]
+    for token, (ours, peer) in enumerate(pairs):
+        peer.send(b"x")
+        poll.registry.register(ours, Token(token), R | W)
+    for token in range(128, 255):
+        reader, writer = fds.pipe()
+        fds.close(reader)
+        poll.registry.register(writer, Token(token), W)
+    events, seen = Events(256), set()
+    for _ in range(4):
+        seen |= {int(event.token) for event in poll.poll(events, timeout=0)}
+    assert seen == set(range(255))
+    for ours, peer in pairs:
+        poll.registry.deregister(ours)
+        ours.close()
+        peer.close()
+
+
 def test_a_megabyte_arrives_through_edges(poll, pair) -> None:
     ours, peer = pair
     peer.setblocking(False)

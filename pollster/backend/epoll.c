@@ -20,7 +20,7 @@ typedef struct {
     selector common;
     int kick;       /* an eventfd; its use is in send_waiters_away() */
     int front;      /* -1 until somebody asks for a descriptor */
-    uint32_t stale; /* reports of what is not registered, in batches in a row */
+    uint32_t stale; /* reports of what is not registered, since the last move */
 } epoll_selector;
 
 #define STALE_MAX 1000   /* more than races between threads make */
@@ -48,7 +48,9 @@ static int send_waiters_away(epoll_selector *e) {
     struct epoll_event always = {.events = EPOLLIN, .data.u64 = OWN_INDEX};
     if (e->kick < 0)
         e->kick = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (e->kick < 0 || epoll_ctl(e->common.fd, EPOLL_CTL_ADD, e->kick, &always) < 0)
+    if (e->kick < 0)
+        return -errno;
+    if (epoll_ctl(e->common.fd, EPOLL_CTL_ADD, e->kick, &always) < 0 && errno != EEXIST)
         return -errno;
     return 0;
 }
@@ -115,7 +117,11 @@ static int control(int epoll, selector *s, int operation, uint32_t index) {
 int kernel_add(selector *s, uint32_t index) {
     if (s->all.at[index].fd == ((epoll_selector *)s)->front)
         return -EINVAL; /* in itself; the front alone would only be a circle, ELOOP */
-    return control(s->fd, s, EPOLL_CTL_ADD, index);
+    int result = control(s->fd, s, EPOLL_CTL_ADD, index);
+    /* A ghost's file that came back under its number (dup): the kernel has it, nobody else. */
+    if (result == -EEXIST && !registration_of(&s->all, s->all.at[index].fd))
+        result = control(s->fd, s, EPOLL_CTL_MOD, index);
+    return result;
 }
 
 /* EPERM: the number is a regular file's now, which was never registered. */
@@ -137,7 +143,7 @@ int kernel_delete(selector *s, uint32_t index) {
 
 /* Adding again fails with EEXIST where the kernel has this file under this number. */
 static bool is_ghost(selector *s, const registration *r) {
-    struct epoll_event nothing = {.events = 0};
+    struct epoll_event nothing = {.events = 0, .data.u64 = key_of(OWN_INDEX, 1)};
     if (epoll_ctl(s->fd, EPOLL_CTL_ADD, r->fd, &nothing) == 0) {
         epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
         return true; /* another file */
@@ -162,8 +168,15 @@ static void move(epoll_selector *e) {
         else if (control(fresh, s, EPOLL_CTL_ADD, i) < 0)
             goto end;
     }
-    /* Who waits in the old one waits on in the new one; with the last of them the old one ends. */
-    if (send_waiters_away(e) == 0 && dup3(fresh, s->fd, O_CLOEXEC) >= 0 && e->front >= 0)
+    /* Who waits in the old one waits on in the new one; with the last of them the old one ends. A
+     * forked child's copy keeps it alive, so the front is told. */
+    if (send_waiters_away(e) < 0)
+        goto end;
+    if (e->front >= 0)
+        epoll_ctl(e->front, EPOLL_CTL_DEL, s->fd, NULL);
+    if (dup3(fresh, s->fd, O_CLOEXEC) < 0)
+        epoll_ctl(s->fd, EPOLL_CTL_DEL, e->kick, NULL);
+    if (e->front >= 0)
         show_in_front(e);
 end:
     close(fresh);
@@ -280,20 +293,25 @@ int kernel_decode(selector *s, room *b, int n) {
             stale += entries[i].data.u64 != OWN_INDEX;
             continue;
         }
-        if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI))
+        if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI)) {
             ready = exceptional(r, events);
-        else
-            ready = (events & EPOLLIN ? READY_READABLE : 0) |
-                    (events & EPOLLOUT ? READY_WRITABLE : 0) |
-                    (events & EPOLLPRI ? READY_PRIORITY : 0);
-        if (ready)
-            batch_put(&s->all, b, r, ready);
-        else
-            mute(s, r);
+            if (!ready)
+                mute(s, r);
+        } else {
+            /* The bits of an interest are those of its readiness. What is not of it was fetched
+             * before another thread's reregister. */
+            ready = ((events & EPOLLIN ? READY_READABLE : 0u) |
+                     (events & EPOLLOUT ? READY_WRITABLE : 0u) |
+                     (events & EPOLLPRI ? READY_PRIORITY : 0u)) &
+                    r->interest;
+        }
+        if (!ready)
+            continue;
+        batch_put(&s->all, b, r, ready);
         if (r->trigger & TRIGGER_ONESHOT)
             r->state |= DISARMED;
     }
-    e->stale = stale ? e->stale + stale : 0;
+    e->stale += stale;
     if (s->all.batches % CHECK_EVERY == 0)
         check_batch(e, b, n);
     if (e->stale >= STALE_MAX)

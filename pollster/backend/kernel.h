@@ -59,7 +59,7 @@ int kernel_delete(selector *s, uint32_t index);
 int kernel_wait(selector *s, room *b, int64_t timeout);
 
 /* (locked) Puts the n entries of the last kernel_wait into the batch; returns how many entries
- * b->entries has in the end. At most three batch_puts for each place. */
+ * b->entries has in the end. */
 int kernel_decode(selector *s, room *b, int n);
 
 /* The fields of entry i. Returns how many there are. */

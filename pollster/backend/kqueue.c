@@ -58,7 +58,7 @@ static int add_one(selector *s, uint32_t index, unsigned on) {
     struct kevent change = change_for(s, index, on, flags_for(r, on));
     int result = apply(s, &change, 1);
     if (result == 0)
-        r->state |= (uint8_t)on;
+        r->state |= (uint16_t)on;
     if (on != ON_WRITE || r->kind != KIND_PIPE || (result != -EPIPE && result != -EBADF))
         return result;
     change = change_for(s, index, on, EV_DELETE);
@@ -70,7 +70,7 @@ static void delete_one(selector *s, uint32_t index, unsigned on) {
     struct kevent change = change_for(s, index, on, EV_DELETE);
     if (s->all.at[index].state & on)
         apply(s, &change, 1);
-    s->all.at[index].state &= (uint8_t)~on;
+    s->all.at[index].state &= (uint16_t)~on;
 }
 
 /* Both directions in one call; where that fails, one by one, to know which one it was. */
@@ -81,7 +81,7 @@ static int add_all(selector *s, uint32_t index, unsigned on) {
         if (on & one)
             changes[n++] = change_for(s, index, one, flags_for(&s->all.at[index], one));
     if (apply(s, changes, n) == 0) {
-        s->all.at[index].state |= (uint8_t)on;
+        s->all.at[index].state |= (uint16_t)on;
         return 0;
     }
     for (unsigned one = ON_READ; one <= ON_WRITE && result == 0; one <<= 1)
@@ -100,8 +100,7 @@ static bool is_live(selector *s, uint32_t index) {
         return kq_is_same_pipe((kqueue_selector *)s, index);
     if (!(r->state & (ON_READ | ON_WRITE)))
         return fcntl(r->fd, F_GETFD) >= 0;
-    struct kevent probe = change_for(s, index, r->state & ON_READ ? ON_READ : ON_WRITE, 0);
-    return apply(s, &probe, 1) == 0;
+    return has_knote(s, index, r->state & ON_READ ? ON_READ : ON_WRITE);
 }
 
 /* kqueue takes files and directories, and reports the read end of a pipe as writable; epoll
@@ -177,14 +176,30 @@ static int replace(selector *s, uint32_t index) {
     return add_all(s, index, wanted(&s->all.at[index]));
 }
 
+/* Why the kernel has no knote to delete: the fd is closed (macOS says ENOENT then, others EBADF:
+ * trio's _io_kqueue.py), FreeBSD dropped it as the pipe's reader went, or it is another file. */
+static int explain_missing(selector *s, uint32_t index) {
+    const registration *r = &s->all.at[index];
+    if (fcntl(r->fd, F_GETFD) < 0)
+        return 0;
+    if (r->kind != KIND_PIPE || !(r->state & ON_WRITE))
+        return -ENOENT;
+    struct kevent change = change_for(s, index, ON_WRITE, EV_ADD);
+    int result = apply(s, &change, 1);
+    change = change_for(s, index, ON_WRITE, EV_DELETE);
+    apply(s, &change, 1);
+    return result == -EPIPE ? 0 : -ENOENT;
+}
+
 static int change(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
     const registration *r = &s->all.at[index];
     if (r->state & (HUNG | STALE))
         return is_live(s, index) ? replace(s, index) : -ENOENT;
     int result = modify(s, index, fresh, have, want);
-    if (r->kind == KIND_PIPE && want & ON_WRITE && (result == -EPIPE || result == -EBADF))
-        return replace(s, index);
-    return result;
+    if (r->kind != KIND_PIPE || !((have | want) & ON_WRITE))
+        return result;
+    bool dropped = result == -ENOENT && have & ON_WRITE && explain_missing(s, index) == 0;
+    return dropped || result == -EPIPE || result == -EBADF ? replace(s, index) : result;
 }
 
 /* Puts back what a refused modify() has changed; s->all.at[index] is as it was before. */
@@ -208,8 +223,8 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     int result = change(s, index, fresh, have, want);
     if (result == 0) {
         if (!(r->state & HUNG))
-            r->state = (uint8_t)((r->state & (NO_READ | NO_WRITE)) | want);
-        r->state &= (uint8_t)~DISARMED;
+            r->state = (uint16_t)((r->state & (NO_READ | NO_WRITE)) | want);
+        r->state &= (uint16_t)~DISARMED;
         return 0;
     }
     if (fcntl(r->fd, F_GETFD) < 0)
@@ -225,21 +240,6 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     else
         replace(s, index);
     return result;
-}
-
-/* Why the kernel has no knote to delete: the fd is closed (macOS says ENOENT then, others EBADF:
- * trio's _io_kqueue.py), FreeBSD dropped it as the pipe's reader went, or it is another file. */
-static int explain_missing(selector *s, uint32_t index) {
-    const registration *r = &s->all.at[index];
-    if (fcntl(r->fd, F_GETFD) < 0)
-        return 0;
-    if (r->kind != KIND_PIPE || !(r->state & ON_WRITE))
-        return -ENOENT;
-    struct kevent change = change_for(s, index, ON_WRITE, EV_ADD);
-    int result = apply(s, &change, 1);
-    change = change_for(s, index, ON_WRITE, EV_DELETE);
-    apply(s, &change, 1);
-    return result == -EPIPE ? 0 : -ENOENT;
 }
 
 int kernel_delete(selector *s, uint32_t index) {
@@ -339,7 +339,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
         kq_put_waker(s, b, r);
         return;
     }
-    kq_put(s, b, r, readiness_of(e));
+    if (wanted(r) & (e->filter == EVFILT_READ ? ON_READ : ON_WRITE))
+        kq_put(s, b, r, readiness_of(e));
     if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
         kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
 }

@@ -18,13 +18,6 @@ typedef __typeof__(((struct kevent *)0)->filter) filter_t;
 typedef __typeof__(((struct kevent *)0)->flags) flags_t;
 typedef __typeof__(((struct kevent *)0)->udata) udata_t;
 
-/* A write end whose reader is gone. */
-typedef struct {
-    uint32_t index;
-    dev_t device; /* whose number this was when it hung up; it may be closed and reused */
-    ino_t inode;
-} hung_up;
-
 typedef struct {
     int read_end; /* registered */
     int write_end;
@@ -32,7 +25,7 @@ typedef struct {
 
 typedef struct {
     selector common;
-    hung_up *hung;
+    uint32_t *hung; /* indexes of write ends whose reader is gone */
     atomic_uint hung_count;
     uint32_t hung_room;
     uint32_t hung_next; /* who is first when a batch is too small for all */
@@ -53,6 +46,7 @@ typedef struct {
 #define NO_READ 32  /* write end of a pipe */
 #define NO_WRITE 64 /* read end of a pipe: epoll never reports it writable */
 #define STALE 128   /* hung up, and then its number was closed or reused */
+#define MARKED 256  /* hung up: has a disabled knote for READ, which a close would remove */
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -116,13 +110,19 @@ static inline struct kevent change_for(selector *s, uint32_t index, unsigned on,
                      udata_of(index, r));
 }
 
+/* Whether the kernel has a knote; a change without EV_ADD finds that out: ENOENT. */
+static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
+    struct kevent probe = change_for(s, index, on, 0);
+    return apply(s, &probe, 1) == 0;
+}
+
 /* kqueue.c: puts a readiness into the batch, as the trigger allows. */
 void kq_put(selector *s, room *b, registration *r, uint32_t ready);
 
 /* kqueue_pipes.c. A hung-up pipe is reported from its list while it is due. */
 int kq_hang(kqueue_selector *k, uint32_t index, bool due);
 void kq_unhang(kqueue_selector *k, uint32_t index);
-bool kq_is_same_pipe(const kqueue_selector *k, uint32_t index);
+bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
 

@@ -13,55 +13,56 @@ static void set_due(kqueue_selector *k, registration *r, bool due) {
         kq_hush(k);
 }
 
+/* fstat(2) can't tell whether a number is still the same pipe's: OpenBSD and NetBSD leave its inode
+ * 0. A knote can. */
+bool kq_is_same_pipe(kqueue_selector *k, uint32_t index) {
+    return has_knote(&k->common, index, ON_READ);
+}
+
 void kq_unhang(kqueue_selector *k, uint32_t index) {
     registration *r = &k->common.all.at[index];
     if (!(r->state & HUNG))
         return;
     set_due(k, r, false);
-    r->state &= (uint8_t)~HUNG;
+    if (r->state & MARKED) {
+        struct kevent delete = change_for(&k->common, index, ON_READ, EV_DELETE);
+        apply(&k->common, &delete, 1);
+    }
+    r->state &= (uint16_t)~(HUNG | MARKED);
     uint32_t i = 0;
-    while (k->hung[i].index != index)
+    while (k->hung[i] != index)
         i++;
     k->hung[i] = k->hung[--k->hung_count];
 }
 
 int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
     registration *r = &k->common.all.at[index];
-    struct stat status;
     if (!(r->state & HUNG)) {
-        if (fstat(r->fd, &status) < 0)
-            return -errno;
         if (grow((void **)&k->hung, &k->hung_room, k->hung_count + 1, sizeof *k->hung) < 0)
             return -ENOMEM;
-        k->hung[k->hung_count++] = (hung_up){index, status.st_dev, status.st_ino};
-        r->state |= HUNG;
-        r->state &= (uint8_t)~ON_WRITE;
+        if (!(r->state & ON_READ)) {
+            struct kevent mark = change_for(&k->common, index, ON_READ, EV_ADD | EV_DISABLE);
+            int result = apply(&k->common, &mark, 1);
+            if (result < 0)
+                return result;
+            r->state |= MARKED;
+        }
+        k->hung[k->hung_count++] = index;
+        r->state = (uint16_t)((r->state | HUNG) & ~ON_WRITE);
     }
     set_due(k, r, due);
     return due ? kq_ring(k) : 0;
-}
-
-static bool is_same_file(const hung_up *h, int fd) {
-    struct stat status;
-    return fstat(fd, &status) == 0 && status.st_dev == h->device && status.st_ino == h->inode;
-}
-
-bool kq_is_same_pipe(const kqueue_selector *k, uint32_t index) {
-    uint32_t i = 0;
-    while (k->hung[i].index != index)
-        i++;
-    return is_same_file(&k->hung[i], k->common.all.at[index].fd);
 }
 
 /* A FIFO may have a new reader: then its knote goes back to the kernel. */
 int kq_look_again(kqueue_selector *k) {
     selector *s = &k->common;
     for (uint32_t i = k->hung_count; i-- > 0;) {
-        uint32_t index = k->hung[i].index;
+        uint32_t index = k->hung[i];
         registration *r = &s->all.at[index];
         struct kevent add = change_for(s, index, ON_WRITE, flags_for(r, ON_WRITE)),
                       delete = change_for(s, index, ON_WRITE, EV_DELETE);
-        if (!is_same_file(&k->hung[i], r->fd)) {
+        if (!kq_is_same_pipe(k, index)) {
             kq_unhang(k, index);
             r->state |= STALE;
         } else if (!(r->state & DISARMED) && apply(s, &add, 1) == 0) {
@@ -78,7 +79,7 @@ int kq_look_again(kqueue_selector *k) {
 void kq_put_hung(kqueue_selector *k, room *b, int places) {
     uint32_t count = k->hung_count;
     for (uint32_t turn = 0; turn < count && places > 0; turn++) {
-        uint32_t index = k->hung[(k->hung_next + turn) % count].index;
+        uint32_t index = k->hung[(k->hung_next + turn) % count];
         registration *r = &k->common.all.at[index];
         if (!(r->state & DUE))
             continue;

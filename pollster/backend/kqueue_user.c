@@ -80,6 +80,8 @@ int kq_ring(kqueue_selector *k) {
         return 0;
     int result =
         k->bell_pipe[1] >= 0 ? write_byte(k->bell_pipe[1]) : trigger(&k->common, OWN_INDEX, 0);
+    if (result == -ENOENT && has_user_events(&k->common)) /* kq_hush could not add it */
+        result = trigger(&k->common, OWN_INDEX, 0);
     if (result == 0)
         k->bell = true;
     return result;
@@ -94,10 +96,12 @@ void kq_hush(kqueue_selector *k) {
         return;
     }
 #ifdef EVFILT_USER
-    struct kevent changes[] = {change_of(OWN_INDEX, EVFILT_USER, EV_DELETE, 0, 0),
-                               change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0)};
-    if (apply(&k->common, changes, 2) < 0)
+    struct kevent delete = change_of(OWN_INDEX, EVFILT_USER, EV_DELETE, 0, 0),
+                  add = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    if (apply(&k->common, &delete, 1) < 0)
         k->bell = true; /* rings on: a spurious wake-up, and another try */
+    else
+        apply(&k->common, &add, 1); /* where it fails, kq_ring adds it */
 #endif
 }
 

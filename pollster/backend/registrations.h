@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define SWEEP_AT 1024
+#define REST 32
 
 enum kind { KIND_UNKNOWN, KIND_STREAM, KIND_DATAGRAM, KIND_PIPE, KIND_OTHER, KIND_WAKER };
 
@@ -27,16 +28,17 @@ typedef struct {
     uint32_t first;      /* of its known ids; of a free one: the next free index */
     uint32_t batch;      /* number of the batch that it stands in already, */
     uint32_t place;      /* and where: kqueue has an event for each direction (R1) */
-    uint8_t interest;
-    uint8_t trigger;
+    uint8_t interest : 4;
+    uint8_t trigger : 4;
     uint8_t kind;
-    uint8_t state; /* the kernel file's own */
+    uint16_t state; /* the kernel file's own */
 } registration;
 
 typedef struct {
     uint32_t serial; /* 0: stands for nothing */
     uint32_t next;   /* of the same registration; or of the list that it waits in */
-    uint32_t readiness;
+    uint32_t index;  /* whose it is */
+    uint8_t readiness;
     bool learned; /* Python has its Event; until then it is a miss for every batch that it is in */
 } known;
 
@@ -50,6 +52,7 @@ struct room {
     void *entries; /* as the kernel gives them */
     int capacity;
     int filled;
+    bool unlearned; /* it may have misses */
     atomic_int busy;
 };
 
@@ -60,7 +63,10 @@ typedef struct {
     registration *at; /* [0] is nobody's */
     uint32_t extent;
     uint32_t room_at;
-    uint32_t free_index;
+    uint32_t
+        free_index;     /* a queue: an index rests in it before it is given again, since a signal */
+    uint32_t free_last; /* handler may register before Python has forgotten what was there */
+    uint32_t free_count;
     uint32_t generation; /* the last one given */
 
     uint32_t *by_fd; /* index, or 0 */
@@ -143,8 +149,9 @@ static inline uint32_t index_of(registrations *t, const registration *r) {
 static inline int64_t registration_new(registrations *t, int fd, uint64_t token, uint32_t interest,
                                        uint32_t trigger) {
     uint32_t index = t->free_index;
-    if (index) {
+    if (t->free_count > REST) {
         t->free_index = t->at[index].first;
+        t->free_count--;
     } else {
         if (t->extent > REGISTRATIONS_MAX)
             return -ENOSPC;
@@ -157,8 +164,8 @@ static inline int64_t registration_new(registrations *t, int fd, uint64_t token,
     t->at[index] = (registration){.token = token,
                                   .fd = fd,
                                   .generation = t->generation,
-                                  .interest = (uint8_t)interest,
-                                  .trigger = (uint8_t)trigger};
+                                  .interest = interest & 15,
+                                  .trigger = trigger & 15};
     return index;
 }
 
@@ -199,11 +206,19 @@ static inline bool unmap(registrations *t, uint32_t index) {
     return some;
 }
 
+static inline void rest(registrations *t, uint32_t index) {
+    t->at[index].first = 0;
+    if (t->free_count++)
+        t->at[t->free_last].first = index;
+    else
+        t->free_index = index;
+    t->free_last = index;
+}
+
 /* Ends a registration whose index the caller hands back to Python: RETIRED or 0. */
 static inline int registration_end(registrations *t, uint32_t index) {
     bool some = unmap(t, index);
-    t->at[index].first = t->free_index;
-    t->free_index = index;
+    rest(t, index);
     return some ? RETIRED : 0;
 }
 
@@ -227,8 +242,7 @@ static inline int next_retired(registrations *t) {
     uint32_t index = t->retired_index;
     if (index) {
         t->retired_index = t->at[index].first;
-        t->at[index].first = t->free_index;
-        t->free_index = index;
+        rest(t, index);
         return -(int)index;
     }
     return 0;
@@ -240,9 +254,13 @@ static inline void sweep(registrations *t) {
         for (int i = 0; i < b->filled; i++)
             if (!t->known[b->seen.ready[i]].serial)
                 b->seen.ready[i] = 0;
-    t->free_known = t->swept_known;
-    t->swept_known = 0;
-    t->unswept = 0;
+    /* The newest rest, as indexes do. */
+    uint32_t newest = t->swept_known;
+    for (int i = 1; i < REST; i++)
+        newest = t->known[newest].next;
+    t->free_known = t->known[newest].next;
+    t->known[newest].next = 0;
+    t->unswept = REST;
 }
 
 /* An id for a pair that is met for the first time; 0: no memory. */
@@ -260,7 +278,10 @@ static inline uint32_t known_new(registrations *t, registration *r, uint32_t rea
     }
     if (++t->serial == 0)
         t->serial = 1;
-    t->known[id] = (known){.serial = t->serial, .next = r->first, .readiness = readiness};
+    t->known[id] = (known){.serial = t->serial,
+                           .next = r->first,
+                           .index = index_of(t, r),
+                           .readiness = (uint8_t)readiness};
     r->first = id;
     return id;
 }
@@ -269,7 +290,7 @@ static inline uint32_t known_new(registrations *t, registration *r, uint32_t rea
  * No memory for a new id: the event is left out, and a level-triggered one comes again. */
 static inline void batch_put(registrations *t, room *b, registration *r, uint32_t readiness) {
     int place = b->filled;
-    if (r->batch == t->batches) {
+    if (r->batch == t->batches && r->place < (uint32_t)b->filled) {
         place = (int)r->place;
         readiness |= t->known[b->seen.ready[place]].readiness;
     }
@@ -282,8 +303,7 @@ static inline void batch_put(registrations *t, room *b, registration *r, uint32_
             return;
     }
     if (!t->known[id].learned)
-        b->seen.misses[b->seen.missed++] = (miss){
-            .token = r->token, .known = id, .serial = t->known[id].serial, .readiness = readiness};
+        b->unlearned = true;
     if (place == b->filled) {
         r->batch = t->batches;
         r->place = (uint32_t)place;
@@ -297,14 +317,25 @@ static inline void batch_begin(registrations *t, room *b) {
     if (++t->batches == 0)
         t->batches = 1;
     b->filled = 0;
+    b->unlearned = false;
     b->seen.missed = 0;
 }
 
-static inline int batch_result(const room *b) {
+/* Lists the misses; returns what a wait does. */
+static inline int batch_end(registrations *t, room *b) {
+    for (int i = 0; b->unlearned && i < b->filled; i++) {
+        uint32_t id = b->seen.ready[i];
+        const known *pair = &t->known[id];
+        if (!pair->learned)
+            b->seen.misses[b->seen.missed++] = (miss){.token = t->at[pair->index].token,
+                                                      .known = id,
+                                                      .serial = pair->serial,
+                                                      .readiness = pair->readiness};
+    }
     return b->filled | (b->seen.missed ? MISSED : 0);
 }
 
-/* A batch with room for `capacity` registrations, each of which may be put three times. */
+/* A batch with room for `capacity` registrations. */
 static inline room *room_new(registrations *t, selector *s, int capacity, uint32_t *ready,
                              size_t place_size) {
     size_t n = (size_t)capacity;
@@ -314,7 +345,7 @@ static inline room *room_new(registrations *t, selector *s, int capacity, uint32
     b->owner = s;
     b->capacity = capacity;
     b->seen.ready = ready;
-    b->seen.misses = malloc(3 * n * sizeof *b->seen.misses);
+    b->seen.misses = malloc(n * sizeof *b->seen.misses);
     b->entries = malloc(n * place_size);
     if (!b->seen.misses || !b->entries) {
         free(b->seen.misses);

@@ -101,8 +101,10 @@ static int shut(selector *s) {
         return result;
     }
     for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER)
+        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER) {
             kernel_waker_close(s, &s->all.at[i]);
+            s->all.at[i].fd = -1;
+        }
     return 0;
 }
 
@@ -179,8 +181,8 @@ static int reregister(selector *s, int fd, uint64_t token, uint32_t interest, ui
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
     registration before = *r;
-    r->interest = (uint8_t)interest;
-    r->trigger = (uint8_t)trigger;
+    r->interest = interest & 15;
+    r->trigger = trigger & 15;
     int result = kernel_modify(s, index, &before);
     if (result < 0) {
         r->interest = before.interest;
@@ -258,6 +260,7 @@ void selector_learned(selector *s, uint32_t id) {
 /* Waiting */
 
 #define SIGNALS_EVERY 1000
+#define STALE_TURNS 64
 
 batch *batch_new(selector *s, int capacity, uint32_t *ready) {
     if (is_forked(s)) {
@@ -289,7 +292,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
             batch_begin(&s->all, b);
             if (n > 0)
                 b->seen.taken = kernel_decode(s, b, n);
-            result = batch_result(b);
+            result = batch_end(&s->all, b);
         }
         pthread_mutex_unlock(&s->all.lock);
         if (timeout > 0) {
@@ -299,7 +302,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
         }
         b->seen.remaining = timeout;
         /* A batch of nothing but stale entries may have kept others out. */
-        if (result || (timeout == 0 && n < b->capacity))
+        if (result || (timeout == 0 && (n < b->capacity || turn > STALE_TURNS)))
             return result;
         /* While they come in a row no signal can interrupt the kernel. */
         if (turn % SIGNALS_EVERY == 0)
@@ -369,11 +372,11 @@ int waker_open(selector *s, waker *w, uint64_t token) {
 
 static bool is_registered(const waker *w) {
     const registrations *t = &w->owner->all;
-    return w->index < t->extent && t->at[w->index].generation == w->generation;
+    return w->index && w->index < t->extent && t->at[w->index].generation == w->generation;
 }
 
 int waker_wake(waker *w) {
-    int result = lock_open(w->owner);
+    int result = w->owner ? lock_open(w->owner) : -ENOENT;
     if (result < 0)
         return result;
     return unlock(w->owner, is_registered(w) ? kernel_waker_wake(w->owner, w) : -ENOENT);
@@ -381,7 +384,7 @@ int waker_wake(waker *w) {
 
 int waker_close(waker *w) {
     selector *s = w->owner;
-    int result = lock_open(s);
+    int result = s ? lock_open(s) : -ENOENT;
     if (result < 0)
         return result;
     if (!is_registered(w))

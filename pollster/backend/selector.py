@@ -5,6 +5,7 @@ those numbers mean: `sources[index]` and `table[known]`. `Poll`, `Registry`, `Ev
 are the four faces of this one object. It does not know what its users are called.
 """
 
+import contextlib
 import errno
 import os
 from threading import RLock
@@ -97,7 +98,16 @@ class Selector:
         missing = index + 1 - len(self.sources)
         if missing > 0:
             self.sources.extend([None] * (missing + index // 8))
-        self.sources[index] = source
+        # A slice: a signal handler that closes everything may have emptied the list again.
+        self.sources[index : index + 1] = [source]
+
+    def forget(self, index: int) -> None:
+        """Drops what was registered at an index. Lock held.
+
+        A signal handler may have closed everything in the middle of a change: then it is gone.
+        """
+        with contextlib.suppress(IndexError):
+            self.sources[index] = None
 
     def forget_retired(self) -> None:
         """Drops what the C side has retired: no batch yields it any more. Lock held."""
@@ -105,8 +115,8 @@ class Selector:
             if gone > 0:
                 if gone < len(self.table):
                     self.table[gone] = None
-            elif -gone < len(self.sources):
-                self.sources[-gone] = None
+            else:
+                self.forget(-gone)
 
     def learn_misses(self, batch: Any) -> None:
         """Makes the Events of pairs that a wait has met for the first time."""
@@ -153,19 +163,31 @@ class Selector:
 
 
 # Of what another thread holds at a fork the child would wait for ever: so nobody holds it then.
+# `_forking` is held over the fork, by one thread at a time.
+_forking = RLock()
 _open: WeakSet[Selector] = WeakSet()
 _held: list[Selector] = []
 
 
+def _all_open() -> list[Selector]:
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # another thread opened one meanwhile
+            continue
+
+
 def _hold_all() -> None:
-    _held.extend(_open)
-    for selector in _held:
+    _forking.acquire()
+    for selector in _all_open():
         selector.lock.acquire()
+        _held.append(selector)
 
 
 def _release_all() -> None:
     while _held:
         _held.pop().lock.release()
+    _forking.release()
 
 
 os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)
