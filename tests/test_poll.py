@@ -308,7 +308,12 @@ def test_control_c_ends_a_program_that_polls(backend, tmp_path) -> None:
 def test_a_handler_may_close_the_poll_in_the_middle_of_anything(backend, fds) -> None:
     reader, writer = fds.pipe()
     polls: list[Poll] = []
-    before = signal.signal(signal.SIGALRM, lambda *a: polls[-1].close())
+
+    def close_last(*_: object) -> None:
+        for poll in polls[-1:]:
+            poll.close()
+
+    before = signal.signal(signal.SIGALRM, close_last)
 
     def work(poll: Poll) -> None:
         while True:

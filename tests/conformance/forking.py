@@ -6,7 +6,7 @@ import sys
 
 from case import LEVEL, case
 from sources import STREAMS
-from world import READABLE, WRITABLE, R, W, World, batch_of
+from world import READABLE, WRITABLE, R, W, World, batch_of, descriptors
 
 from pollster import Events, Poll, Token, Waker
 
@@ -20,11 +20,6 @@ for number in sys.argv[1:]:
     except OSError:
         pass
 """
-
-
-def open_now() -> set[str]:
-    """The numbers of this process's descriptors, without the one that lists them."""
-    return {number for number in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{number}")}
 
 
 @case("R13", "cpython#110395 every use of the parent's Poll in a child is a clear error")
@@ -119,13 +114,13 @@ def _(world: World) -> None:
 @case("R13", "mio: no descriptor reaches a program that is executed", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     _, writer = world.one_way()
-    before = open_now()
+    before = {str(fd) for fd in descriptors()}
     poll, outer = world.another_poll(), world.another_poll()
     world.register(poll, 1, R, poll=outer)
     world.waker(2, poll).wake()
     world.expect({1: READABLE}, poll=outer)
     numbers = {str(poll.fileno()), str(outer.fileno())}
-    opened = open_now() - before
+    opened = {str(fd) for fd in descriptors()} - before
     assert numbers <= opened
     os.set_inheritable(writer.fd, True)
     command = [sys.executable, "-c", PRINT_WHAT_IS_OPEN, str(writer.fd), *sorted(opened)]

@@ -15,6 +15,7 @@ the one place that knows what R5 leaves open.
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 import threading
@@ -419,11 +420,21 @@ def readable(batch: Mapping[int, Names]) -> dict[int, list[str]]:
     return {token: sorted(names) for token, names in batch.items() if names}
 
 
+def descriptors() -> set[int]:
+    """Lists this process's descriptors; FreeBSD's /dev/fd has the first three only."""
+    found: set[int] = set()
+    for fd in range(1024):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+            found.add(fd)
+    return found
+
+
 def open_descriptors() -> int:
     """Counts this process's; the tests' kqueue frees a closed queue's when the next is opened."""
     for name in pollster.backend.available():
         Poll(backend=name).close()
-    return len(os.listdir("/dev/fd"))
+    return len(descriptors())
 
 
 def interests_of(names: Names, interest: Interest) -> Names:
