@@ -157,8 +157,7 @@ class Poll(ReadableOnly):
             self._selector.close()
 
     def __enter__(self) -> Self:
-        if self.closed:
-            raise self._selector.failure(errno.ESHUTDOWN, "")
+        self._selector.check()
         return self
 
     def __exit__(

@@ -182,9 +182,7 @@ class Registry:
 
     def __iter__(self) -> Iterator[Registration]:
         view = self._selector.ffi.new("registration_view *")
-        code = self._lib.selector_extent(self._handle)
-        if code < 0:
-            raise self._selector.failure(-code, "no registrations")
+        self._selector.check()
         with self._lock:
             found = [
                 Registration(

@@ -63,9 +63,10 @@ typedef struct {
     registration *at; /* [0] is nobody's */
     uint32_t extent;
     uint32_t room_at;
-    uint32_t
-        free_index;     /* a queue: an index rests in it before it is given again, since a signal */
-    uint32_t free_last; /* handler may register before Python has forgotten what was there */
+    /* A queue: an index rests in it before it is given again, since a signal handler may register
+     * before Python has forgotten what was there. */
+    uint32_t free_index;
+    uint32_t free_last;
     uint32_t free_count;
     uint32_t generation; /* the last one given */
 

@@ -241,9 +241,9 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     return unlock(s, 0);
 }
 
-int selector_extent(selector *s) {
+int selector_check(selector *s) {
     int result = lock_open(s);
-    return result < 0 ? result : unlock(s, (int)s->all.extent);
+    return result < 0 ? result : unlock(s, 0);
 }
 
 int selector_is_known(selector *s, uint32_t id, uint32_t serial) {

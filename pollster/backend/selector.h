@@ -118,8 +118,8 @@ int selector_find(selector *s, int fd);
 /* Describes the registration at an index. -ENOENT: there is none. */
 int selector_view(selector *s, uint32_t index, registration_view *out);
 
-/* Indexes are below this number. */
-int selector_extent(selector *s);
+/* 0, or why the selector can't be used: -ESHUTDOWN, -ECHILD. */
+int selector_check(selector *s);
 
 /* Whether the known id of a miss still stands for what it stood for: 1 or 0. */
 int selector_is_known(selector *s, uint32_t known, uint32_t serial);

@@ -44,7 +44,9 @@ class Selector:
         self.lib: Any = module.lib
         handle = self.lib.selector_open()
         if not handle:
-            raise _unopened(name, self.ffi.errno)
+            number = self.ffi.errno
+            reason = f"no {name} queue could be opened{_cure(number)}"
+            raise OSError(number, f"{os.strerror(number)}: {reason}")
         self.handle = self.ffi.gc(handle, self.lib.selector_free)
         # Guards the tables against each other's change; no system call waits under it. Re-entrant,
         # since a signal handler or a finalizer may come here in the middle of a change.
@@ -57,6 +59,12 @@ class Selector:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return bool(self.lib.selector_is_closed(self.handle))
+
+    def check(self) -> None:
+        """Raises what any use raises once it is closed, or in a forked child."""
+        code = self.lib.selector_check(self.handle)
+        if code < 0:
+            raise self.failure(-code, "it can't be used")
 
     def fileno(self) -> int:
         """Returns the queue's descriptor. Raises what `failure` returns."""
@@ -91,7 +99,7 @@ class Selector:
             )
         if number == errno.ELOOP:
             what = "queues are nested too deeply, or in a circle"
-        return OSError(number, f"{os.strerror(number)}: {what}")
+        return OSError(number, f"{os.strerror(number)}: {what}{_cure(number)}")
 
     def place(self, index: int, source: object) -> None:
         """Notes what is registered at an index. Call it with the lock held."""
@@ -193,8 +201,7 @@ def _release_all() -> None:
 os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)
 
 
-def _unopened(name: str, number: int) -> OSError:
-    cure = ""
+def _cure(number: int) -> str:
     if number in (errno.EMFILE, errno.ENFILE):
-        cure = "; close some descriptors or raise the limit (ulimit -n)"
-    return OSError(number, f"{os.strerror(number)}: no {name} queue could be opened{cure}")
+        return "; close some descriptors or raise the limit (ulimit -n)"
+    return ""
