@@ -1,5 +1,16 @@
-"""The part of the build that pyproject.toml can't say: cffi's hook into setuptools."""
+"""The part of the build that pyproject.toml can't say: its two extension modules."""
 
-from setuptools import setup
+from setuptools import Extension, setup
 
-setup(cffi_modules=["pollster/backend/build.py:ffibuilder"])
+setup(
+    cffi_modules=["pollster/backend/build.py:ffibuilder"],
+    ext_modules=[
+        Extension(
+            "pollster.backend._python",
+            ["pollster/backend/python.c"],
+            depends=["pollster/backend/selector.h"],
+            extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
+            py_limited_api=True,
+        )
+    ],
+)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,8 @@ def main() -> int:
     if compiler is None:
         print("no C compiler: install one (Debian: gcc; macOS: xcode-select --install)")
         return 1
-    includes = [f"-I{BACKEND}", f"-I{KQUEUE / 'include'}"]
+    folders = [BACKEND, KQUEUE / "include", sysconfig.get_path("include")]
+    includes = [f"-I{folder}" for folder in folders]
     checks = [
         ["clang-format", "--dry-run", "--Werror", *map(str, [*sources, *headers])],
         *([compiler, *FLAGS, *includes, str(source)] for source in sources),

@@ -1,10 +1,8 @@
 """`Poll`: one kernel queue, and the wait for its events."""
 
-import errno
-import math
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pollster import backend as backends
 from pollster.backend.selector import Selector
@@ -13,9 +11,6 @@ from pollster.registry import Registry
 from pollster.source import ReadableOnly
 
 __all__ = ["Poll"]
-
-_LONGEST = (1 << 63) - 1  # nanoseconds: 292 years
-_COUNT_MAX = 1 << 20  # of a result; above it are flags, below zero errors
 
 
 class Poll(ReadableOnly):
@@ -43,26 +38,15 @@ class Poll(ReadableOnly):
     (None, None)
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_events",
-        "_registry",
-        "_selector",
-        "_wait",
-        "_wait_forever",
-        "_wait_not",
-    )
+    __slots__ = ("__weakref__", "_events", "_registry", "_selector", "_wait")
 
     def __init__(self, *, backend: str | None = None) -> None:
         if backend is not None and not isinstance(backend, str):
             raise TypeError(f"backend must be a name such as 'epoll', or None; not {backend!r}")
-        selector = Selector(backends.resolve(backend))
-        self._selector = selector
-        self._registry = Registry(selector)
+        self._selector = Selector(backends.resolve(backend))
+        self._registry = Registry(self._selector)
         self._events = Events()
-        self._wait = selector.lib.selector_wait
-        self._wait_forever = selector.lib.selector_wait_forever
-        self._wait_not = selector.lib.selector_wait_not
+        self._wait = self._selector.wait
 
     @property
     def registry(self) -> Registry:
@@ -101,40 +85,7 @@ class Poll(ReadableOnly):
         True
         False
         """
-        if events is None:
-            events = self._events
-        elif type(events) is not Events:
-            raise TypeError(f"events must be an Events, not {events!r}")
-        if events._selector is not self._selector:
-            events._bind(self._selector)
-        batch = events._batch
-        events._count = 0
-        if timeout is None:
-            count = self._wait_forever(batch)
-        elif timeout == 0:
-            count = self._wait_not(batch)
-        else:
-            count = self._wait(batch, _nanoseconds(timeout))
-        if not 0 <= count <= _COUNT_MAX:
-            count = self._settled(batch, count)
-        events._count = count
-        return events
-
-    def _settled(self, batch: Any, count: int) -> int:
-        """Goes on after a signal, makes Events that are new, and raises errors."""
-        selector = self._selector
-        while count == -errno.EINTR:
-            count = self._wait(batch, batch.remaining)
-        if count == -errno.EBUSY:
-            raise RuntimeError(
-                "another thread polls with these events: give each thread Events of its own"
-            )
-        if count < 0:
-            raise selector.failure(-count, f"{self!r} can't wait")
-        if count & selector.lib.MISSED:
-            selector.learn_misses(batch)
-            count &= ~selector.lib.MISSED
-        return count
+        return self._wait(self._events if events is None else events, timeout)
 
     def fileno(self) -> int:
         """Returns the queue's descriptor. Raises `ValueError` once the Poll is closed."""
@@ -170,26 +121,3 @@ class Poll(ReadableOnly):
 
     def __repr__(self) -> str:
         return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}>"
-
-
-def _nanoseconds(timeout: float | timedelta) -> int:
-    """Returns a timeout in nanoseconds, rounded up; -1 for ever."""
-    if isinstance(timeout, timedelta):
-        nanoseconds = timeout // timedelta(microseconds=1) * 1000
-    elif isinstance(timeout, int):
-        nanoseconds = timeout * 1_000_000_000
-    elif isinstance(timeout, float) or hasattr(timeout, "__float__"):
-        seconds = float(timeout)
-        if seconds == math.inf:
-            return -1
-        if math.isnan(seconds):
-            raise ValueError("timeout is NaN: pass seconds, 0 or more, or None to wait for ever")
-        # Away from zero, so that the smallest negative number is negative too.
-        nanoseconds = math.ceil(min(seconds * 1e9, 2.0**63)) if seconds >= 0 else -1
-    else:
-        raise TypeError(f"timeout must be seconds, a timedelta or None, not {timeout!r}")
-    if nanoseconds < 0:
-        raise ValueError(
-            f"timeout {timeout!r} is negative: pass 0 or more seconds, or None to wait for ever"
-        )
-    return min(nanoseconds, _LONGEST)

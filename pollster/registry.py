@@ -6,8 +6,9 @@ All registering goes through here, and so do its errors. It does not wait and kn
 import errno
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, SupportsIndex, cast
 
+from pollster.backend._python import UNFIT
 from pollster.backend.selector import Selector
 from pollster.interest import Interest
 from pollster.source import (
@@ -23,7 +24,6 @@ __all__ = ["AlreadyRegisteredError", "NotRegisteredError", "Registration", "Regi
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
-_RETIRED = 1 << 30  # as in selector.h: a flag of results, above every index
 
 
 class AlreadyRegisteredError(FileExistsError):
@@ -61,26 +61,13 @@ class Registry:
     (None, None)
     """
 
-    __slots__ = (
-        "_deregister",
-        "_handle",
-        "_lib",
-        "_lock",
-        "_register",
-        "_reregister",
-        "_selector",
-        "_sources",
-    )
+    __slots__ = ("_deregister", "_register", "_reregister", "_selector")
 
     def __init__(self, selector: Selector) -> None:
         self._selector = selector
-        self._handle = selector.handle
-        self._lib = selector.lib
-        self._lock = selector.lock
-        self._sources = selector.sources
-        self._register = selector.lib.selector_register
-        self._reregister = selector.lib.selector_reregister
-        self._deregister = selector.lib.selector_deregister
+        self._register = selector.register
+        self._reregister = selector.reregister
+        self._deregister = selector.deregister
 
     def register(
         self,
@@ -110,7 +97,9 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        self._change("register", self._register, source, token, interest, trigger)
+        code = self._register(source, token, interest, trigger)
+        if code:
+            self._explain(code, "register", source, token, interest, trigger)
 
     def reregister(
         self,
@@ -141,7 +130,9 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        self._change("reregister", self._reregister, source, token, interest, trigger)
+        code = self._reregister(source, token, interest, trigger)
+        if code:
+            self._explain(code, "reregister", source, token, interest, trigger)
 
     def deregister(self, source: SourceLike) -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
@@ -165,85 +156,51 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        fd = descriptor_of(source)
-        if fd is None:
-            _itself(source).deregister(self)
-            return
-        with self._lock:
-            if fd < 0:
-                fd = self._descriptor_before(source)
-            try:
-                index = self._deregister(self._handle, fd)
-            except (OverflowError, TypeError) as error:
-                raise _unfit(source, fd, 0) from error
-            if not 0 < index < _RETIRED:
-                index = self._settled(index, source, fd, "deregister")
-            self._selector.forget(index)
+        code = self._deregister(source)
+        if code:
+            self._explain(code, "deregister", source)
 
     def __iter__(self) -> Iterator[Registration]:
-        view = self._selector.ffi.new("registration_view *")
         self._selector.check()
-        with self._lock:
-            found = [
-                Registration(
-                    source, Token(view.token), Interest(view.interest), Trigger(view.trigger)
-                )
-                for index, source in enumerate(self._selector.sources)
-                if source is not None and self._lib.selector_view(self._handle, index, view) == 0
-            ]
+        found: list[Registration] = []
+        for index, source in self._selector.registered():
+            view = self._selector.view(index)
+            if view:
+                kinds = Interest(view.interest), Trigger(view.trigger)
+                found.append(Registration(source, Token(view.token), *kinds))
         return iter(found)
 
-    def _change(
-        self,
-        name: str,
-        change: Any,
-        source: SourceLike,
-        token: int,
-        interest: Interest,
-        trigger: Trigger,
-    ) -> None:
-        """Registers or reregisters: `change` is the kernel's word for what `name` says."""
-        if (
-            type(interest) is not Interest
-            or not interest
-            or type(trigger) is not Trigger
-            or not isinstance(token, int)
-        ):
-            _refuse(token, interest, trigger)
+    def _explain(self, code: int, name: str, source: SourceLike, *how: Any) -> None:
+        """Raises what the result of a change means, or makes it where it only was not plain.
+
+        Parameters: `how`, token, interest and trigger; nothing for "deregister".
+        """
+        if how:
+            how = _fit(*how)
         fd = descriptor_of(source)
         if fd is None:
-            getattr(_itself(source), name)(self, Token(token), interest, trigger)
+            getattr(_itself(source), name)(self, *how)
             return
-        if fd < 0:
-            raise _closed(source, fd)
-        if interest is not _READABLE and isinstance(source, ReadableOnly):
-            raise ValueError(f"{source!r} can only be READABLE, not {interest!r}")
-        with self._lock:
-            try:
-                index = change(self._handle, fd, token, interest, trigger)
-            except (OverflowError, TypeError) as error:
-                raise _unfit(source, fd, token) from error
-            if not 0 < index < _RETIRED:
-                index = self._settled(index, source, fd, name)
-            try:
-                self._sources[index] = source
-            except IndexError:
-                self._selector.place(index, source)
+        if code == UNFIT:
+            if fd < 0:
+                fd = self._descriptor_before(source, name)
+            if how and how[1] is not _READABLE and isinstance(source, ReadableOnly):
+                raise ValueError(f"{source!r} can only be READABLE, not {how[1]!r}")
+            code = getattr(self._selector, name)(source, *how, fd)
+        if code == UNFIT:
+            raise ValueError(f"{source!r} is no descriptor: {fd} is out of range")
+        if code:
+            self._fail(-code, source, fd, name)
 
-    def _settled(self, index: int, source: object, fd: int, name: str) -> int:
-        """Forgets what a change has retired; returns its index, or raises what it means."""
-        self._selector.forget_retired()
-        if index < 0:
-            self._fail(-index, source, fd, name)
-        return index & ~_RETIRED
-
-    def _descriptor_before(self, source: object) -> int:
-        """Returns the descriptor under which a closed source was registered."""
+    def _descriptor_before(self, source: object, name: str) -> int:
+        """Returns the descriptor under which a closed source was registered, to deregister it."""
         if isinstance(source, int):
-            raise ValueError(f"fd {source} is negative: pass a descriptor")
-        view = self._selector.ffi.new("registration_view *")
-        for index, registered in enumerate(self._selector.sources):
-            if registered is source and self._lib.selector_view(self._handle, index, view) == 0:
+            raise ValueError(f"fd {source} is negative: pass an open descriptor")
+        if name != "deregister":
+            raise ValueError(f"{source!r} is closed: register it while it is open")
+        for index, registered in self._selector.registered():
+            view = self._selector.view(index) if registered is source else None
+            if view:
                 return int(view.fd)
         raise NotRegisteredError(
             errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
@@ -255,14 +212,10 @@ class Registry:
         if number in (errno.ESHUTDOWN, errno.ECHILD):
             raise self._selector.failure(number, name)
         if number == errno.EEXIST:
-            view = self._selector.ffi.new("registration_view *")
-            index = self._lib.selector_find(self._handle, fd)
-            if index > 0:
-                self._lib.selector_view(self._handle, index, view)
+            view = self._selector.view(self._selector.find(fd))
+            token = f" with {Token(view.token)!r}" if view else ""
             raise AlreadyRegisteredError(
-                number,
-                f"{name} is already registered with {Token(view.token)!r}; "
-                "use reregister() to change it",
+                number, f"{name} is already registered{token}; use reregister() to change it"
             )
         if number == errno.ENOENT:
             raise NotRegisteredError(
@@ -286,8 +239,8 @@ def _reason(number: int) -> str:
     return known.get(number, os.strerror(number))
 
 
-def _refuse(token: object, interest: object, trigger: object) -> None:
-    """Raises what is wrong with these; a token that is an integer of another kind is right."""
+def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Interest, Trigger]:
+    """Returns them as the contract wants them; raises what is wrong with any of them."""
     if type(interest) is not Interest:
         raise TypeError(
             f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
@@ -296,8 +249,9 @@ def _refuse(token: object, interest: object, trigger: object) -> None:
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if type(trigger) is not Trigger:
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
-    if not hasattr(token, "__index__"):
+    if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
+    return Token(token), interest, trigger
 
 
 def _itself(source: object) -> Source:
@@ -305,20 +259,3 @@ def _itself(source: object) -> Source:
     if isinstance(source, Registry):
         raise TypeError(f"{source!r} is no source: register its Poll")
     return cast(Source, source)
-
-
-def _closed(source: object, fd: int) -> ValueError:
-    if isinstance(source, int):
-        return ValueError(f"fd {fd} is negative: pass an open descriptor")
-    return ValueError(f"{source!r} is closed: register it while it is open")
-
-
-def _unfit(source: object, fd: int, token: object) -> Exception:
-    """Says which argument is no number of the kernel's."""
-    try:
-        Token(token)  # type: ignore[arg-type]  # that is the question
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ValueError):
-            return error
-        return TypeError(f"token must be a Token or an integer, not {token!r}")
-    return ValueError(f"{source!r} is no descriptor: {fd} is out of range")

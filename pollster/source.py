@@ -10,7 +10,7 @@ from pollster.trigger import Trigger
 if TYPE_CHECKING:
     from pollster.registry import Registry
 
-__all__ = ["HasFileno", "Source", "SourceLike"]
+__all__ = ["HasFileno", "Source", "SourceLike", "plain_types"]
 
 
 class HasFileno(Protocol):
@@ -76,8 +76,8 @@ class ReadableOnly:
     __slots__ = ()
 
 
-# Types that have a fileno() and do not register themselves: found out once for each.
-_with_fileno: set[type[object]] = set()
+# Types whose objects have a fileno() and nothing else to look at: found out once for each.
+plain_types: set[type[object]] = set()
 
 
 def descriptor_of(source: object) -> int | None:
@@ -86,23 +86,16 @@ def descriptor_of(source: object) -> int | None:
     Raises `TypeError` for what is no source.
     """
     kind = type(source)
-    if kind is int:
-        return cast(int, source)
-    if kind not in _with_fileno:
-        # select.epoll has a register(), too, but this it does not have.
-        if hasattr(kind, "deregister"):
-            return None
-        if issubclass(kind, int) and kind is not bool:
-            return int(cast(int, source))
-        if not hasattr(source, "fileno") or kind is bool:
-            raise TypeError(
-                f"{source!r} is no source: pass an object with fileno(), a descriptor, "
-                "or an object with register(), reregister() and deregister()"
-            )
-        if hasattr(kind, "fileno"):
-            if len(_with_fileno) >= 1000:  # a program that makes classes as it goes
-                _with_fileno.clear()
-            _with_fileno.add(kind)
+    # select.epoll has a register(), too, but this it does not have.
+    if hasattr(kind, "deregister"):
+        return None
+    if isinstance(source, int) and kind is not bool:
+        return int(source)
+    if not hasattr(source, "fileno") or kind is bool:
+        raise TypeError(
+            f"{source!r} is no source: pass an object with fileno(), a descriptor, "
+            "or an object with register(), reregister() and deregister()"
+        )
     try:
         fd: object = cast(HasFileno, source).fileno()
     except io.UnsupportedOperation as error:
@@ -111,4 +104,8 @@ def descriptor_of(source: object) -> int | None:
         return -1
     if type(fd) is not int:
         raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
+    if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly):
+        if len(plain_types) >= 1000:  # a program that makes classes as it goes
+            plain_types.clear()
+        plain_types.add(kind)
     return fd

@@ -41,11 +41,12 @@ class Waker:
         self._selector: Selector = registry._selector
         selector = self._selector
         self._waker = selector.ffi.new("waker *")
-        with selector.lock:
-            index = selector.lib.waker_open(selector.handle, self._waker, self._token)
-            if index < 0:
-                raise self._error(-index)
-            selector.place(self._settled(index), self)
+        code = selector.lib.waker_open(selector.handle, self._waker, self._token)
+        if code < 0:
+            raise self._error(-code)
+        gone, made = self._waker.gone, self._waker.made
+        selector.forget(gone.index, gone.generation)
+        selector.keep(made.index, made.generation, self, self._token)
 
     @property
     def token(self) -> Token:
@@ -63,11 +64,9 @@ class Waker:
 
     def close(self) -> None:
         """Ends its registration; doing so twice, or after the Poll's end, changes nothing."""
-        selector = self._selector
-        with selector.lock:
-            index = selector.lib.waker_close(self._waker)
-            if index > 0:
-                selector.forget(self._settled(index))
+        if self._selector.lib.waker_close(self._waker) == 0:
+            made = self._waker.made
+            self._selector.forget(made.index, made.generation)
 
     def register(self, *_: object) -> None:
         """Raises `TypeError`: a Waker registers itself, once, when it is made."""
@@ -83,12 +82,6 @@ class Waker:
         if registry._selector is not self._selector or self not in (r.source for r in registry):
             raise self._error(errno.ENOENT)
         self.close()
-
-    def _settled(self, index: int) -> int:
-        lib = self._selector.lib
-        if index & lib.RETIRED:
-            self._selector.forget_retired()
-        return int(index & ~lib.RETIRED)
 
     def _error(self, number: int) -> Exception:
         if number == errno.ENOENT:

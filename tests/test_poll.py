@@ -13,11 +13,11 @@ import threading
 import time
 from datetime import timedelta
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from pollster import Events, Interest, Poll, Token, Trigger, Waker
-from pollster.backend.selector import Selector
 
 R, W = Interest.READABLE, Interest.WRITABLE
 
@@ -420,27 +420,38 @@ def test_events_of_another_type_are_a_type_error(poll, events) -> None:
         poll.poll(events, 0)
 
 
-def test_an_event_that_another_thread_has_yet_to_learn_is_not_lost(poll, fds, monkeypatch) -> None:
-    learn, in_learning, go_on = Selector.learn_misses, threading.Event(), threading.Event()
-
-    def learn_slowly(selector: Selector, batch: object) -> None:
-        if threading.current_thread() is thread:
-            in_learning.set()
-            go_on.wait(10)
-        learn(selector, batch)
-
-    monkeypatch.setattr(Selector, "learn_misses", learn_slowly)
-    poll.registry.register(fds.pipe()[1], Token(1), W)
-    slow: list[int] = []
-    thread = threading.Thread(
-        target=lambda: slow.extend(int(e.token) for e in poll.poll(Events(4), 0))
+def registered_in_the_kernel(poll: Poll, fd: int, token: int) -> Any:
+    """What a thread has done that was stopped in the middle of register()."""
+    selector = poll._selector
+    lib = selector.lib
+    change = selector.ffi.new(
+        "change *",
+        {"what": lib.REGISTER, "fd": fd, "token": token, "interest": lib.INTEREST_WRITABLE},
     )
-    thread.start()
-    assert in_learning.wait(10)
-    assert [event.token for event in poll.poll(Events(4), 0)] == [1]
-    go_on.set()
-    thread.join()
-    assert slow == [1]
+    assert lib.selector_apply(selector.handle, change, 1) == change.result == 0
+    return change.made
+
+
+def test_an_event_that_comes_before_register_has_ended_is_not_lost(poll, fds) -> None:
+    writer = fds.pipe()[1]
+    made = registered_in_the_kernel(poll, writer, 7)
+    events = poll.poll(timeout=0)
+    assert len(events) == 1
+    assert [event.token for event in events] == [7]
+    poll._selector.keep(made.index, made.generation, writer, Token(7))
+    assert [(r.source, r.token) for r in poll.registry] == [(writer, 7)]
+    assert [event.token for event in poll.poll(timeout=0)] == [7]
+
+
+def test_deregistering_before_register_has_ended_leaves_no_event(poll, fds) -> None:
+    writer = fds.pipe()[1]
+    made = registered_in_the_kernel(poll, writer, 7)
+    events = poll.poll(timeout=0)
+    poll.registry.deregister(writer)
+    assert list(events) == []
+    poll._selector.keep(made.index, made.generation, writer, Token(7))
+    assert list(events) == []
+    assert list(poll.registry) == []
 
 
 # Under another loop

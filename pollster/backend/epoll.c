@@ -70,7 +70,7 @@ void kernel_close(selector *s) {
 
 void kernel_forget(selector *s) {
     for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER)
+        if (s->all.at[i].kind == KIND_WAKER)
             close(s->all.at[i].fd);
     kernel_close(s);
 }
@@ -126,6 +126,8 @@ int kernel_add(selector *s, uint32_t index) {
 
 /* EPERM: the number is a regular file's now, which was never registered. */
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
+    if (before->state == 0 && is_unchanged(&s->all.at[index], before))
+        return 0;
     s->all.at[index].state = 0;
     int result = control(s->fd, s, EPOLL_CTL_MOD, index);
     if (result < 0)
@@ -161,7 +163,7 @@ static void move(epoll_selector *e) {
         return;
     for (uint32_t i = 1; i < s->all.extent; i++) {
         registration *r = &s->all.at[i];
-        if (!r->generation || r->state & GHOST)
+        if (r->kind == KIND_FREE || r->state & GHOST)
             continue;
         if (is_ghost(s, r))
             r->state |= GHOST;
@@ -344,9 +346,13 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->fd < 0)
         return -errno;
-    int result = registration_add(s, w->fd, token, INTEREST_READABLE, TRIGGER_EDGE);
+    change c = {
+        .fd = w->fd, .token = token, .interest = INTEREST_READABLE, .trigger = TRIGGER_EDGE};
+    int result = registration_add(s, &c);
     if (result < 0)
         close(w->fd);
+    w->made = c.made;
+    w->gone = c.gone;
     return result;
 }
 

@@ -47,8 +47,9 @@ int kernel_fd(selector *s);
  * for the number is for the caller to drop. */
 int kernel_add(selector *s, uint32_t index);
 
-/* (locked) Makes the kernel agree with s->all.at[index], which was `before`, and arms it again.
- * -ENOENT: what the kernel has under this number is not ours. Other failures leave it as before. */
+/* (locked) Makes the kernel agree with s->all.at[index], which was `before`, and arms it again;
+ * makes no system call where it agrees already. -ENOENT: what the kernel has under this number is
+ * not ours. Other failures leave it as before. */
 int kernel_modify(selector *s, uint32_t index, const registration *before);
 
 /* (locked) Removes. Success where the fd is closed; -ENOENT where its number was reused. */
@@ -65,7 +66,7 @@ int kernel_decode(selector *s, room *b, int n);
 /* The fields of entry i. Returns how many there are. */
 int kernel_raw(const room *b, int i, raw_field *fields, int room_for);
 
-/* (locked) A waker's registration: returns its index; w->fd is all that it has to fill in. */
+/* (locked) A waker's registration: fills in what it made, what went, and w->fd. */
 int kernel_waker_open(selector *s, waker *w, uint64_t token);
 int kernel_waker_wake(selector *s, const waker *w);
 
@@ -74,8 +75,15 @@ void kernel_waker_close(selector *s, const registration *r);
 
 int64_t monotonic(void);
 
-/* Registers in kernel and tables; the index, with RETIRED added. (locked) */
-int registration_add(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger);
+/* (locked) Registers in kernel and tables. */
+int registration_add(selector *s, change *c);
+
+/* Whether a reregistration leaves all as it is. Edges and one-shots are armed again, so for them it
+ * does not. */
+static inline bool is_unchanged(const registration *r, const registration *before) {
+    return r->generation == before->generation && r->interest == before->interest &&
+           r->trigger == 0 && before->trigger == 0;
+}
 
 typedef struct {
     int64_t bit;
@@ -93,7 +101,7 @@ static inline uint64_t key_of(uint32_t index, uint32_t generation) {
 /* What a key stands for, or NULL where it is stale: the registration has ended since. */
 static inline registration *registration_at(registrations *t, uint64_t key) {
     registration *r = &t->at[(uint32_t)key];
-    return (uint32_t)key && r->generation == (uint32_t)(key >> 32) ? r : NULL;
+    return r->kind != KIND_FREE && r->generation == (uint32_t)(key >> 32) ? r : NULL;
 }
 
 #endif

@@ -191,7 +191,7 @@ static int explain_missing(selector *s, uint32_t index) {
     return result == -EPIPE ? 0 : -ENOENT;
 }
 
-static int change(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
+static int rearm(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
     const registration *r = &s->all.at[index];
     if (r->state & (HUNG | STALE))
         return is_live(s, index) ? replace(s, index) : -ENOENT;
@@ -220,7 +220,9 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     bool fresh = r->trigger != before->trigger;
     if (r->interest & INTEREST_PRIORITY)
         return -ENOTSUP;
-    int result = change(s, index, fresh, have, want);
+    if (!(r->state & (HUNG | STALE)) && is_unchanged(r, before))
+        return 0;
+    int result = rearm(s, index, fresh, have, want);
     if (result == 0) {
         if (!(r->state & HUNG))
             r->state = (uint16_t)((r->state & (NO_READ | NO_WRITE)) | want);
@@ -235,6 +237,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     }
     r->interest = before->interest;
     r->trigger = before->trigger;
+    r->generation = before->generation;
     if ((r->state & (ON_READ | ON_WRITE)) == have && !(before->state & HUNG))
         undo(s, index, fresh, have, want);
     else
@@ -305,10 +308,6 @@ static uint32_t readiness_of(const struct kevent *e) {
 
 #define ASIDE_MAX 64 /* how many knotes are seen to in one call, beside a wait */
 
-static uint32_t readiness_in(const selector *s, const room *b, const registration *r) {
-    return s->all.known[b->seen.ready[r->place]].readiness;
-}
-
 /* A ONESHOT source with two knotes has reported one: the other must not wake anybody either, in
  * this queue or one around it. */
 static void disable_others(selector *s, const room *b, const struct kevent *entries, int n) {
@@ -318,7 +317,7 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
         if (r && r->state & DISARMED && r->state & ON_READ && r->state & ON_WRITE &&
-            r->batch == s->all.batches && (readiness_in(s, b, r) & both) != both)
+            r->batch == s->all.batches && (readiness_in(b, r) & both) != both)
             changes[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_DISABLE);
@@ -373,7 +372,7 @@ static void complete(selector *s, room *b, const struct kevent *entries, int n) 
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
         if (r && r->batch == s->all.batches && r->state & ON_READ && r->state & ON_WRITE &&
-            !(r->state & (NO_READ | NO_WRITE)) && (readiness_in(s, b, r) & both) != both)
+            !(r->state & (NO_READ | NO_WRITE)) && (readiness_in(b, r) & both) != both)
             others[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_ADD);

@@ -71,7 +71,7 @@ static inline registration *registration_for(selector *s, udata_t udata) {
 #else
     uint32_t index = (uint32_t)key_from(udata);
     registration *r = &s->all.at[index];
-    return index && r->generation && udata_of(index, r) == udata ? r : NULL;
+    return r->kind != KIND_FREE && udata_of(index, r) == udata ? r : NULL;
 #endif
 }
 

@@ -118,7 +118,9 @@ static int open_waker_pipe(kqueue_selector *k, waker *w, uint64_t token) {
     int result = open_pipe(ends);
     if (result < 0)
         return result;
-    result = registration_add(&k->common, ends[0], token, INTEREST_READABLE, TRIGGER_EDGE);
+    change c = {
+        .fd = ends[0], .token = token, .interest = INTEREST_READABLE, .trigger = TRIGGER_EDGE};
+    result = registration_add(&k->common, &c);
     if (result < 0) {
         close(ends[0]);
         close(ends[1]);
@@ -126,7 +128,9 @@ static int open_waker_pipe(kqueue_selector *k, waker *w, uint64_t token) {
     }
     k->pipes[k->pipe_count++] = (waker_pipe){ends[0], ends[1]};
     w->fd = ends[1];
-    return result;
+    w->made = c.made;
+    w->gone = c.gone;
+    return 0;
 }
 
 int kernel_waker_open(selector *s, waker *w, uint64_t token) {
@@ -142,15 +146,18 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     int result = apply(s, &change, 1);
     if (result < 0)
         registration_end(&s->all, (uint32_t)index);
-    return result < 0 ? result : (int)index;
+    else
+        w->made = id_of(&s->all, (uint32_t)index);
+    return result;
 #else
     return -ENOTSUP;
 #endif
 }
 
 int kernel_waker_wake(selector *s, const waker *w) {
-    return w->fd >= 0 ? write_byte(w->fd)
-                      : trigger(s, w->index, udata_of(w->index, &s->all.at[w->index]));
+    return w->fd >= 0
+               ? write_byte(w->fd)
+               : trigger(s, w->made.index, udata_of(w->made.index, &s->all.at[w->made.index]));
 }
 
 void kernel_waker_close(selector *s, const registration *r) {

@@ -101,7 +101,7 @@ static int shut(selector *s) {
         return result;
     }
     for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].generation && s->all.at[i].kind == KIND_WAKER) {
+        if (s->all.at[i].kind == KIND_WAKER) {
             kernel_waker_close(s, &s->all.at[i]);
             s->all.at[i].fd = -1;
         }
@@ -149,8 +149,8 @@ int selector_fd(selector *s) {
 
 /* Registering */
 
-int registration_add(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
-    int64_t index = registration_new(&s->all, fd, token, interest, trigger);
+int registration_add(selector *s, change *c) {
+    int64_t index = registration_new(&s->all, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return (int)index;
     int result = kernel_add(s, (uint32_t)index);
@@ -159,67 +159,82 @@ int registration_add(selector *s, int fd, uint64_t token, uint32_t interest, uin
         return result;
     }
     /* The kernel took it, so what the tables have for this number was closed: R2. */
-    const registration *stale = registration_of(&s->all, fd);
-    int retired = stale ? registration_drop(&s->all, index_of(&s->all, stale)) : 0;
+    const registration *stale = registration_of(&s->all, c->fd);
+    if (stale) {
+        c->gone = id_of(&s->all, index_of(&s->all, stale));
+        registration_end(&s->all, c->gone.index);
+    }
     result = registration_map(&s->all, (uint32_t)index);
     if (result < 0) {
         kernel_delete(s, (uint32_t)index);
         registration_end(&s->all, (uint32_t)index);
         return result;
     }
-    return (int)index | retired;
+    c->made = id_of(&s->all, (uint32_t)index);
+    return 0;
 }
 
-int selector_register(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
-    int result = lock_open(s);
-    return result < 0 ? result : unlock(s, registration_add(s, fd, token, interest, trigger));
+/* What the kernel has under this number is another file. */
+static int drop(selector *s, change *c, uint32_t index, uint32_t generation) {
+    c->gone = (registration_id){index, generation};
+    registration_end(&s->all, index);
+    return -ENOENT;
 }
 
-static int reregister(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
-    registration *r = registration_of(&s->all, fd);
+static int reregister(selector *s, change *c) {
+    registration *r = registration_of(&s->all, c->fd);
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
     registration before = *r;
-    r->interest = interest & 15;
-    r->trigger = trigger & 15;
+    r->interest = c->interest & 15;
+    r->trigger = c->trigger & 15;
+    if (r->token != c->token)
+        next_generation(r);
     int result = kernel_modify(s, index, &before);
+    if (result == -ENOENT)
+        return drop(s, c, index, before.generation);
     if (result < 0) {
         r->interest = before.interest;
         r->trigger = before.trigger;
-        if (result == -ENOENT)
-            registration_drop(&s->all, index);
+        r->generation = before.generation;
         return result;
     }
-    r->token = token;
-    return (int)index | (token != before.token && retire_known(&s->all, r) ? RETIRED : 0);
+    r->token = c->token;
+    c->made = id_of(&s->all, index);
+    return 0;
 }
 
-int selector_reregister(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger) {
-    int result = lock_open(s);
-    return result < 0 ? result : unlock(s, reregister(s, fd, token, interest, trigger));
-}
-
-static int deregister(selector *s, int fd) {
-    const registration *r = registration_of(&s->all, fd);
+static int deregister(selector *s, change *c) {
+    const registration *r = registration_of(&s->all, c->fd);
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
     int result = kernel_delete(s, index);
-    if (result < 0) {
-        registration_drop(&s->all, index);
-        return result;
+    drop(s, c, index, r->generation);
+    return result;
+}
+
+static int change_one(selector *s, change *c) {
+    c->made = c->gone = (registration_id){0, 0};
+    switch (c->what) {
+    case REGISTER:
+        return registration_add(s, c);
+    case REREGISTER:
+        return reregister(s, c);
+    case DEREGISTER:
+        return deregister(s, c);
     }
-    return (int)index | registration_end(&s->all, index);
+    return -EINVAL;
 }
 
-int selector_deregister(selector *s, int fd) {
+int selector_apply(selector *s, change *changes, int n) {
     int result = lock_open(s);
-    return result < 0 ? result : unlock(s, deregister(s, fd));
-}
-
-int selector_retired(selector *s) {
-    return lock(s) < 0 ? 0 : unlock(s, next_retired(&s->all));
+    if (result < 0)
+        return result;
+    for (int i = 0; i < n; i++)
+        changes[i].result = change_one(s, &changes[i]);
+    return unlock(s, 0);
 }
 
 int selector_find(selector *s, int fd) {
@@ -234,10 +249,21 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     int result = lock(s);
     if (result < 0)
         return result;
-    if (index >= s->all.extent || !s->all.at[index].generation)
+    if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
     *out = (registration_view){r->fd, r->interest, r->trigger, r->token};
+    return unlock(s, 0);
+}
+
+int selector_token(selector *s, registration_id id, uint64_t *out) {
+    int result = lock(s);
+    if (result < 0)
+        return result;
+    const registration *r = id.index < s->all.extent ? &s->all.at[id.index] : NULL;
+    if (!r || r->kind == KIND_FREE || r->generation != id.generation)
+        return unlock(s, -ENOENT);
+    *out = r->token;
     return unlock(s, 0);
 }
 
@@ -246,36 +272,24 @@ int selector_check(selector *s) {
     return result < 0 ? result : unlock(s, 0);
 }
 
-int selector_is_known(selector *s, uint32_t id, uint32_t serial) {
-    return lock(s) == 0 && unlock(s, id < s->all.known_extent && s->all.known[id].serial == serial);
-}
-
-void selector_learned(selector *s, uint32_t id) {
-    if (lock(s) < 0)
-        return;
-    s->all.known[id].learned = true;
-    unlock(s, 0);
-}
-
 /* Waiting */
 
 #define SIGNALS_EVERY 1000
 #define STALE_TURNS 64
 
-batch *batch_new(selector *s, int capacity, uint32_t *ready) {
+batch *batch_new(selector *s, int capacity) {
     if (is_forked(s)) {
         errno = ECHILD;
         return NULL;
     }
-    room *b = room_new(&s->all, s, capacity, ready, kernel_place_size);
+    room *b = room_new(&s->all, s, capacity, kernel_place_size);
     return b ? &b->seen : NULL;
 }
 
-void batch_free(batch *b) {
-    selector *s = ((room *)b)->owner;
-    if (is_forked(s))
-        return;
-    room_free(&s->all, (room *)b);
+void batch_free(batch *seen) {
+    room *b = (room *)seen;
+    selector *s = b->owner;
+    room_free(b);
     release(s);
 }
 
@@ -292,7 +306,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
             batch_begin(&s->all, b);
             if (n > 0)
                 b->seen.taken = kernel_decode(s, b, n);
-            result = batch_end(&s->all, b);
+            result = b->filled;
         }
         pthread_mutex_unlock(&s->all.lock);
         if (timeout > 0) {
@@ -313,23 +327,18 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
 int selector_wait(batch *seen, int64_t timeout) {
     room *b = (room *)seen;
     selector *s = b->owner;
-    if (atomic_exchange(&b->busy, 1))
-        return -EBUSY;
     int result = enter(s);
     if (result == 0)
         result = wait_open(s, b, timeout);
     if (result != -ECHILD)
         leave(s);
-    atomic_store(&b->busy, 0);
     return result;
 }
 
-int selector_wait_forever(batch *b) {
-    return selector_wait(b, -1);
-}
-
-int selector_wait_not(batch *b) {
-    return selector_wait(b, 0);
+const selector_calls *selector_functions(void) {
+    static const selector_calls functions = {selector_apply, batch_new, batch_free, selector_wait,
+                                             selector_token};
+    return &functions;
 }
 
 void name_bits(raw_field *field, const bit_name *names, size_t count) {
@@ -364,15 +373,15 @@ int waker_open(selector *s, waker *w, uint64_t token) {
     result = kernel_waker_open(s, w, token);
     if (result < 0)
         return unlock(s, result);
-    w->index = (uint32_t)result & ~(uint32_t)RETIRED;
-    s->all.at[w->index].kind = KIND_WAKER;
-    w->generation = s->all.at[w->index].generation;
-    return unlock(s, result);
+    s->all.at[w->made.index].kind = KIND_WAKER;
+    return unlock(s, 0);
 }
 
 static bool is_registered(const waker *w) {
     const registrations *t = &w->owner->all;
-    return w->index && w->index < t->extent && t->at[w->index].generation == w->generation;
+    uint32_t index = w->made.index;
+    return index && index < t->extent && t->at[index].kind == KIND_WAKER &&
+           t->at[index].generation == w->made.generation;
 }
 
 int waker_wake(waker *w) {
@@ -389,6 +398,7 @@ int waker_close(waker *w) {
         return result;
     if (!is_registered(w))
         return unlock(s, -ENOENT);
-    kernel_waker_close(s, &s->all.at[w->index]);
-    return unlock(s, (int)w->index | registration_end(&s->all, w->index));
+    kernel_waker_close(s, &s->all.at[w->made.index]);
+    registration_end(&s->all, w->made.index);
+    return unlock(s, 0);
 }

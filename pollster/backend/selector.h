@@ -3,16 +3,15 @@
  * epoll.c and kqueue.c each implement all of it; registrations.h holds the bookkeeping that they
  * share. Above this page nothing asks which kernel it runs on.
  *
- * Words. A *registration* has an index from 1 on; a *generation* tells it from earlier ones at the
- * same index. A *readiness* is a set of READY_ bits. A *known* is an id from 1 on that stands for
- * one (registration, readiness) pair; Python keeps a ready-made Event at that place of a table.
+ * Words. A *registration* has an index from 1 on; its *generation* tells it from earlier ones at
+ * the same index, and from itself under an earlier token. A *readiness* is a set of READY_ bits.
  *
  * Errors. A function that returns an integer returns a negative errno; -ESHUTDOWN says that the
  * selector was closed, -ECHILD that it belongs to the process which forked this one. A function
  * that returns a pointer returns NULL and sets errno.
  *
  * Threads. Every function may be called from any thread at any time, except that one batch serves
- * one wait at a time (-EBUSY otherwise). No lock is held while the kernel waits.
+ * one wait at a time. No lock is held while the kernel waits.
  *
  * This page is also what cffi reads: declarations only; it drops the lines that begin with '#'. */
 #ifndef POLLSTER_SELECTOR_H
@@ -34,28 +33,41 @@ enum readiness {
 };
 
 enum limits {
-    CAPACITY_MAX = 1048576,     /* of a batch; also: a wait's result above it has misses */
+    CAPACITY_MAX = 1048576,     /* of a batch */
     REGISTRATIONS_MAX = 1048575 /* indexes fit in 20 bits */
 };
 
+/* One 64-bit entry for each registration that is ready: its index (from bit 0), its readiness, its
+ * generation, each from the bit named here. */
+enum entry { ENTRY_READINESS = 20, ENTRY_GENERATION = 32, READY_MASK = 63 };
+
 typedef struct selector selector;
 
-/* A pair that a wait met for the first time: Python has to put an Event at `known`. */
+/* What one wait hands over. Only the selector writes it. */
 typedef struct {
-    uint64_t token;
-    uint32_t known;
-    uint32_t serial; /* for selector_is_known: has the id changed hands meanwhile? */
-    uint32_t readiness;
-} miss;
-
-/* What one wait hands over. Python reads it; only the selector writes it. */
-typedef struct {
-    uint32_t *ready;   /* known ids, one for each registration that is ready */
-    miss *misses;      /* pairs that have no Event yet */
-    int missed;        /* how many */
+    uint64_t *ready;   /* entries */
     int taken;         /* how many entries of the kernel's own selector_raw can show */
     int64_t remaining; /* nanoseconds of the timeout that an EINTR left; -1: no timeout */
 } batch;
+
+typedef struct {
+    uint32_t index; /* 0: none */
+    uint32_t generation;
+} registration_id;
+
+enum what { REGISTER, REREGISTER, DEREGISTER };
+
+/* One change of what is registered; a deregistration has only an fd. */
+typedef struct {
+    enum what what;
+    int fd;
+    uint64_t token;
+    uint32_t interest;
+    uint32_t trigger;
+    int result;           /* 0, or why not */
+    registration_id made; /* what is registered now */
+    registration_id gone; /* what is not any more: it was deregistered, or found to be stale */
+} change;
 
 typedef struct {
     int fd; /* -1 where the kernel queue itself is the source */
@@ -66,9 +78,9 @@ typedef struct {
 
 typedef struct {
     selector *owner;
-    uint32_t index;
-    uint32_t generation;
-    int fd; /* what wake() writes to; -1 where it triggers a user event */
+    registration_id made;
+    registration_id gone; /* a stale registration of a reused fd number, found meanwhile */
+    int fd;               /* what wake() writes to; -1 where it triggers a user event */
 } waker;
 
 /* One field of a kernel's event structure, for people who debug. */
@@ -95,22 +107,16 @@ int selector_is_closed(selector *s);
 /* The queue's descriptor, to be nested in another queue. */
 int selector_fd(selector *s);
 
-/* Registers and returns the index; with RETIRED added where a stale registration of a reused fd
- * number had to go first. -EEXIST: registered already. -EPERM: a regular file or a directory.
- * -ENOTSUP: an interest that this kernel does not have. */
-int selector_register(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger);
-
-/* Replaces interest, token and trigger, and arms again. Returns the index, or with RETIRED added
- * where the token is another one: events of the old token are gone. -ENOENT: not registered. */
-int selector_reregister(selector *s, int fd, uint64_t token, uint32_t interest, uint32_t trigger);
-
-/* Removes; also where the fd has been closed. Returns the index, with RETIRED added where known
- * ids went with it. -ENOENT: not registered (a stale registration of the number is removed). */
-int selector_deregister(selector *s, int fd);
-
-/* The next thing that Python's tables must forget: a known id; or minus an index; or 0. */
-int selector_retired(selector *s);
-enum retired { RETIRED = 1073741824 }; /* 1 << 30 */
+/* Makes n changes, in their order, each as if alone: one that fails changes nothing and keeps no
+ * other from being made. Returns a negative errno where none was tried.
+ *
+ * REGISTER: -EEXIST, registered already; -EPERM, a regular file or a directory; -ENOTSUP, an
+ * interest that this kernel does not have. Where the fd's number was reused, what was registered
+ * for it is gone. REREGISTER replaces interest, token and trigger, and arms again; with another
+ * token it has another generation, which ends the events of the old one. DEREGISTER works also
+ * where the fd has been closed. Both: -ENOENT, not registered; what was registered for a reused
+ * number is gone. */
+int selector_apply(selector *s, change *changes, int n);
 
 /* The index of what is registered for fd, or -ENOENT. */
 int selector_find(selector *s, int fd);
@@ -118,29 +124,31 @@ int selector_find(selector *s, int fd);
 /* Describes the registration at an index. -ENOENT: there is none. */
 int selector_view(selector *s, uint32_t index, registration_view *out);
 
+/* The token of a registration. -ENOENT: it has ended. */
+int selector_token(selector *s, registration_id id, uint64_t *out);
+
 /* 0, or why the selector can't be used: -ESHUTDOWN, -ECHILD. */
 int selector_check(selector *s);
 
-/* Whether the known id of a miss still stands for what it stood for: 1 or 0. */
-int selector_is_known(selector *s, uint32_t known, uint32_t serial);
-
-/* Python has an Event for this id: it is no miss any more. */
-void selector_learned(selector *s, uint32_t known);
-
-/* A batch for `capacity` ready registrations, whose ids go to `ready`: the caller's memory, so that
- * an iterator over it may outlive all else. The batch keeps the selector's memory alive. */
-batch *batch_new(selector *s, int capacity, uint32_t *ready);
+/* A batch for `capacity` ready registrations. It keeps the selector's memory alive. */
+batch *batch_new(selector *s, int capacity);
 void batch_free(batch *b);
 
 /* Waits for events, without a second system call for them, and returns how many registrations are
- * ready, with MISSED added where there are misses. The timeout is in nanoseconds, -1 for none; the
- * wait is never shorter, and does not end without events before it. -EINTR: a signal came, or may
- * have come; b->remaining is what is left. The two others are the common timeouts with one argument
- * less. */
+ * ready. The timeout is in nanoseconds, -1 for none; the wait is never shorter, and does not end
+ * without events before it. -EINTR: a signal came, or may have come; b->remaining is what is left.
+ */
 int selector_wait(batch *b, int64_t timeout);
-int selector_wait_forever(batch *b);
-int selector_wait_not(batch *b);
-enum missed { MISSED = 1073741824 }; /* 1 << 30 */
+
+/* What python.c calls, which is compiled apart from the back ends. */
+typedef struct {
+    int (*apply)(selector *s, change *changes, int n);
+    batch *(*batch_new)(selector *s, int capacity);
+    void (*batch_free)(batch *b);
+    int (*wait)(batch *b, int64_t timeout);
+    int (*token)(selector *s, registration_id id, uint64_t *out);
+} selector_calls;
+const selector_calls *selector_functions(void);
 
 /* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
 int selector_raw(batch *b, int i, raw_field *fields, int room);
