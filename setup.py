@@ -1,5 +1,7 @@
 """The part of the build that pyproject.toml can't say: its two extension modules."""
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 setup(
@@ -7,8 +9,8 @@ setup(
     ext_modules=[
         Extension(
             "pollster.backend._python",
-            ["pollster/backend/python.c"],
-            depends=["pollster/backend/selector.h"],
+            sorted(glob("pollster/backend/python*.c")),
+            depends=["pollster/backend/selector.h", "pollster/backend/python.h"],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
             py_limited_api=True,
         )

@@ -1,15 +1,11 @@
 """Readiness for Python in the style of mio: one interface over epoll and kqueue."""
 
+from pollster.errors import AlreadyRegisteredError, BatchError, NotRegisteredError
 from pollster.event import Event
 from pollster.events import Events
 from pollster.interest import Interest
 from pollster.poll import Poll
-from pollster.registry import (
-    AlreadyRegisteredError,
-    NotRegisteredError,
-    Registration,
-    Registry,
-)
+from pollster.registry import Batch, Registration, Registry
 from pollster.source import HasFileno, Source, SourceLike
 from pollster.token import Token
 from pollster.trigger import Trigger
@@ -17,6 +13,8 @@ from pollster.waker import Waker
 
 __all__ = [
     "AlreadyRegisteredError",
+    "Batch",
+    "BatchError",
     "Event",
     "Events",
     "HasFileno",

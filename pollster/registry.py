@@ -4,34 +4,23 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
-import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn, SupportsIndex, cast
+from types import TracebackType
+from typing import Any, NamedTuple, Self, SupportsIndex, cast
 
-from pollster.backend._python import UNFIT
+from pollster.backend._python import UNFIT, Changes
 from pollster.backend.selector import Selector
+from pollster.errors import BatchError, NotRegisteredError, failure
 from pollster.interest import Interest
-from pollster.source import (
-    ReadableOnly,
-    Source,
-    SourceLike,
-    descriptor_of,
-)
+from pollster.source import ReadableOnly, Source, SourceLike, descriptor_of
 from pollster.token import Token
 from pollster.trigger import Trigger
 
-__all__ = ["AlreadyRegisteredError", "NotRegisteredError", "Registration", "Registry"]
+__all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
-
-
-class AlreadyRegisteredError(FileExistsError):
-    """A source was registered twice with one Poll; its errno is EEXIST."""
-
-
-class NotRegisteredError(FileNotFoundError):
-    """A source that is not registered was to be changed; its errno is ENOENT."""
+_CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
 
 
 class Registration(NamedTuple):
@@ -61,13 +50,14 @@ class Registry:
     (None, None)
     """
 
-    __slots__ = ("_deregister", "_register", "_reregister", "_selector")
+    __slots__ = ("_changes", "_deregister", "_register", "_reregister", "_selector")
 
-    def __init__(self, selector: Selector) -> None:
+    def __init__(self, selector: Selector, changes: Changes | None = None) -> None:
         self._selector = selector
-        self._register = selector.register
-        self._reregister = selector.reregister
-        self._deregister = selector.deregister
+        self._changes = selector if changes is None else changes
+        self._register = self._changes.register
+        self._reregister = self._changes.reregister
+        self._deregister = self._changes.deregister
 
     def register(
         self,
@@ -160,6 +150,23 @@ class Registry:
         if code:
             self._explain(code, "deregister", source)
 
+    def batch(self) -> "Batch":
+        """Returns a `Batch`: changes that are made together, in few system calls.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token
+        >>> pipes = [os.pipe() for _ in range(100)]
+        >>> with Poll() as poll:
+        ...     with poll.registry.batch() as changes:
+        ...         for number, (_, writer) in enumerate(pipes):
+        ...             changes.register(writer, Token(number), Interest.WRITABLE)
+        ...     len(poll.poll(timeout=0))
+        100
+        >>> for end in sum(pipes, ()):
+        ...     os.close(end)
+        """
+        return Batch(self._selector)
+
     def __iter__(self) -> Iterator[Registration]:
         self._selector.check()
         found: list[Registration] = []
@@ -186,11 +193,11 @@ class Registry:
                 fd = self._descriptor_before(source, name)
             if how and how[1] is not _READABLE and isinstance(source, ReadableOnly):
                 raise ValueError(f"{source!r} can only be READABLE, not {how[1]!r}")
-            code = getattr(self._selector, name)(source, *how, fd)
+            code = getattr(self._changes, name)(source, *how, fd)
         if code == UNFIT:
             raise ValueError(f"{source!r} is no descriptor: {fd} is out of range")
         if code:
-            self._fail(-code, source, fd, name)
+            raise failure(self._selector, -code, source, fd, name)
 
     def _descriptor_before(self, source: object, name: str) -> int:
         """Returns the descriptor under which a closed source was registered, to deregister it."""
@@ -206,37 +213,54 @@ class Registry:
             errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
         )
 
-    def _fail(self, number: int, source: object, fd: int, name_of_change: str) -> NoReturn:
-        """Raises what an errno means."""
-        name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
-        if number in (errno.ESHUTDOWN, errno.ECHILD):
-            raise self._selector.failure(number, name)
-        if number == errno.EEXIST:
-            view = self._selector.view(self._selector.find(fd))
-            token = f" with {Token(view.token)!r}" if view else ""
-            raise AlreadyRegisteredError(
-                number, f"{name} is already registered{token}; use reregister() to change it"
-            )
-        if number == errno.ENOENT:
-            raise NotRegisteredError(
-                number, f"{name} is not registered with this Poll; use register() first"
-            )
-        raise OSError(number, f"{name} can't be {name_of_change}ed: {_reason(number)}")
 
+class Batch(Registry):
+    """A Registry whose changes are made when its `with` block ends, all in one go.
 
-def _reason(number: int) -> str:
-    known = {
-        errno.EBADF: "it is not open; register a source before it is closed",
-        errno.EPERM: "it is a regular file, a directory or a device that never blocks; "
-        "read or write it directly",
-        errno.ENOTSUP: "this kernel has no PRIORITY readiness; leave it out of the interest",
-        errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
-        errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
-        errno.EINVAL: "the kernel can't watch it, or not for this interest; "
-        "a queue can't watch itself and is READABLE only",
-        errno.ELOOP: "queues are nested too deeply, or in a circle",
-    }
-    return known.get(number, os.strerror(number))
+    With kqueue that is one system call; with epoll one call of C code, which makes a system call
+    for each. The changes are made in their order, each as if alone. What is wrong with their arguments
+    is raised at once; an error that ends the block drops them all. The kernel's errors come in a
+    `BatchError` when all has been tried. Iteration gives what is registered already.
+
+    Source: kevent(2), EV_RECEIPT.
+
+    >>> from pollster import Interest, Poll, Token, Waker
+    >>> import socket
+    >>> ours, peer = socket.socketpair()
+    >>> with Poll() as poll, ours, peer:
+    ...     with poll.registry.batch() as changes:
+    ...         changes.register(ours, Token(1), Interest.READABLE)
+    ...         changes.register(peer, Token(2), Interest.WRITABLE)
+    ...     list(poll.poll(timeout=0))
+    [<Event Token(2) writable>]
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self, selector: Selector) -> None:
+        self._waiting = Changes()
+        self._waiting.begin(selector)
+        super().__init__(selector, self._waiting)
+
+    def __enter__(self) -> Self:
+        self._selector.check()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._waiting.drop()
+            return
+        failed = [
+            (source, failure(self._selector, number, source, fd, _CHANGES[what]))
+            for what, number, source, fd in self._waiting.apply()
+        ]
+        if failed:
+            raise BatchError(failed)
 
 
 def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Interest, Trigger]:

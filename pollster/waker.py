@@ -3,7 +3,8 @@
 import errno
 
 from pollster.backend.selector import Selector
-from pollster.registry import NotRegisteredError, Registry
+from pollster.errors import NotRegisteredError
+from pollster.registry import Registry
 from pollster.token import Token
 
 __all__ = ["Waker"]

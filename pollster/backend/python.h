@@ -1,0 +1,119 @@
+/* CPython's side of the hot path: wait, iterate, register.
+ *
+ * cffi calls every other function of the contract; these are called for each poll and each change,
+ * where its price shows (an argument costs it about 45 ns). Here stand the Python objects that the
+ * contract's numbers mean: one slot for each registration, with its source, its token and the
+ * Events that were made for it. Errors, and arguments that are not the plain ones, are left to the
+ * Python code above, so that it alone says what they mean.
+ *
+ * Slots are guarded by the GIL or, without it, by the Selector's critical section; no lock is held
+ * while the kernel works. So what the kernel side did first may be noted second here: generations
+ * tell. */
+#ifndef POLLSTER_PYTHON_H
+#define POLLSTER_PYTHON_H
+#ifndef Py_GIL_DISABLED
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include "selector.h"
+#include <Python.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+
+#ifdef Py_GIL_DISABLED
+#define LOCK(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define LOCK2(one, other) Py_BEGIN_CRITICAL_SECTION2(one, other)
+#define UNLOCK Py_END_CRITICAL_SECTION()
+#define UNLOCK2 Py_END_CRITICAL_SECTION2()
+#else
+#define LOCK(object) {
+#define LOCK2(one, other) {
+#define UNLOCK }
+#define UNLOCK2 }
+#endif
+
+/* Another Event of the same registration. */
+typedef struct other {
+    struct other *next;
+    PyObject *event;
+    uint32_t readiness;
+} other;
+
+/* What stands for a registration. */
+typedef struct {
+    uint32_t generation; /* the newest that was seen at this index */
+    uint32_t readiness;  /* of `event` */
+    PyObject *token;     /* NULL: nothing is registered */
+    PyObject *source;    /* NULL: the selector was closed */
+    PyObject *event;     /* that was told last; NULL: none */
+    other *others;
+} slot;
+
+typedef struct {
+    PyObject ob_base;
+    const selector_calls *calls;
+    selector *selector;
+    slot *slots;
+    uint32_t extent;
+} SelectorObject;
+
+/* The base of Events. */
+typedef struct {
+    PyObject ob_base;
+    SelectorObject *selector; /* whose poll filled it last */
+    batch *batch;
+    int capacity;
+    int count;
+    uint32_t turn; /* how often it was filled or emptied: ends the iterators of earlier turns */
+    bool waiting;
+} ReadyObject;
+
+/* Py_RETURN_NONE, as the headers of 3.12 and 3.13 have it, does not count the reference, and older
+ * Pythons that run what was built with those do. */
+static inline PyObject *none(void) {
+    return Py_NewRef(Py_None);
+}
+
+static inline void free_object(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+/* python_slots.c. Functions that return a pointer return NULL with an exception set; those that
+ * return int return -1. */
+int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
+void forget(SelectorObject *self, registration_id gone);
+void forget_all(SelectorObject *self);
+
+/* The slot of an entry, or NULL where its registration has ended. */
+slot *slot_of(SelectorObject *self, uint64_t entry);
+
+/* The Event of an entry, made when it is told for the first time. NULL without an exception: its
+ * registration has ended. */
+PyObject *event_of(SelectorObject *self, uint64_t entry);
+
+/* python_changes.c */
+PyObject *selector_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *selector_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+PyObject *selector_deregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+
+/* python_events.c. wait(events, timeout): fills the events and returns them. */
+PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+
+/* Each adds its types to the module and finds what it needs. */
+int add_slots(void);
+int add_events(PyObject *module);
+int add_changes(PyObject *module);
+
+/* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
+extern PyTypeObject *selector_type;
+PyObject *fail(PyObject *selector, int result, const char *what);
+PyObject *imported(const char *module, const char *name);
+PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
+
+#define METHOD(function) ((PyCFunction)(void (*)(void))(function))
+
+#endif

@@ -1,0 +1,283 @@
+/* Waiting, the batch that a wait fills (the base of Events), and iteration over it. */
+#include "python.h"
+
+#define NANOSECONDS 1000000000LL
+
+typedef struct {
+    PyObject ob_base;
+    ReadyObject *ready;
+    uint32_t turn;
+    int position;
+} IteratorObject;
+
+static PyTypeObject *ready_type, *iterator_type;
+static PyObject *nanoseconds; /* a function: for timeouts that are not plain */
+
+/* Waiting */
+
+static int read_timeout(PyObject *timeout, int64_t *limit) {
+    if (timeout == Py_None) {
+        *limit = -1;
+        return 0;
+    }
+    if (PyLong_CheckExact(timeout)) {
+        int overflow;
+        long seconds = PyLong_AsLongAndOverflow(timeout, &overflow);
+        if (!overflow && seconds >= 0 && seconds < INT_MAX) {
+            *limit = seconds * NANOSECONDS;
+            return 0;
+        }
+    } else if (PyFloat_CheckExact(timeout)) {
+        double wanted = PyFloat_AsDouble(timeout) * (double)NANOSECONDS;
+        if (wanted >= 0 && wanted < 9e18) {
+            *limit = (int64_t)wanted;
+            *limit += (double)*limit < wanted; /* never early */
+            return 0;
+        }
+    }
+    PyObject *number = PyObject_CallFunctionObjArgs(nanoseconds, timeout, NULL);
+    if (!number)
+        return -1;
+    *limit = PyLong_AsLongLong(number);
+    Py_DECREF(number);
+    return *limit == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int bind(ReadyObject *ready, SelectorObject *selector) {
+    errno = 0;
+    batch *fresh = selector->calls->batch_new(selector->selector, ready->capacity);
+    if (!fresh && errno == ECHILD)
+        fail((PyObject *)selector, -ECHILD, "");
+    else if (!fresh)
+        PyErr_Format(PyExc_MemoryError, "no memory for Events of capacity %d", ready->capacity);
+    if (!fresh)
+        return -1;
+    batch *before = ready->batch;
+    SelectorObject *owner = ready->selector;
+    ready->batch = fresh;
+    ready->selector = (SelectorObject *)Py_NewRef((PyObject *)selector);
+    if (before)
+        owner->calls->batch_free(before);
+    Py_XDECREF((PyObject *)owner);
+    return 0;
+}
+
+/* Lends the batch to one wait. */
+static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
+    int result = 0;
+    LOCK((PyObject *)ready)
+    if (ready->waiting) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread polls with these events: "
+                                            "give each thread Events of its own");
+        result = -1;
+    } else {
+        ready->count = 0;
+        ready->turn++;
+        if (ready->selector != selector)
+            result = bind(ready, selector);
+        ready->waiting = result == 0;
+    }
+    UNLOCK
+    return result;
+}
+
+PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    SelectorObject *self = (SelectorObject *)object;
+    if (count != 2 || !PyObject_TypeCheck(arguments[0], ready_type))
+        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
+                            count ? arguments[0] : Py_None);
+    ReadyObject *ready = (ReadyObject *)arguments[0];
+    int64_t limit;
+    int result;
+    if (read_timeout(arguments[1], &limit) < 0)
+        return NULL;
+    for (;;) {
+        if (begin_wait(ready, self) < 0)
+            return NULL;
+        batch *batch = ready->batch;
+        Py_BEGIN_ALLOW_THREADS result = self->calls->wait(batch, limit);
+        Py_END_ALLOW_THREADS LOCK((PyObject *)ready) ready->waiting = false;
+        if (result > 0)
+            ready->count = result;
+        UNLOCK
+        if (result >= 0)
+            return Py_NewRef(arguments[0]);
+        if (result != -EINTR)
+            return fail(object, result, "the queue can't wait");
+        limit = batch->remaining;
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+    }
+}
+
+/* The batch */
+
+static PyObject *ready_reserve(PyObject *object, PyObject *arguments) {
+    ReadyObject *self = (ReadyObject *)object;
+    if (self->batch)
+        return PyErr_Format(PyExc_RuntimeError, "Events were made already: make others");
+    if (!PyArg_ParseTuple(arguments, "i", &self->capacity))
+        return NULL;
+    return none();
+}
+
+static PyObject *ready_clear_events(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    ReadyObject *self = (ReadyObject *)object;
+    LOCK(object)
+    self->count = 0;
+    self->turn++;
+    UNLOCK
+    return none();
+}
+
+static PyObject *ready_capacity(PyObject *object, void *nothing) {
+    (void)nothing;
+    return PyLong_FromLong(((ReadyObject *)object)->capacity);
+}
+
+/* (the Selector that filled it, the address of its batch), or None. */
+static PyObject *ready_origin(PyObject *object, void *nothing) {
+    (void)nothing;
+    const ReadyObject *self = (ReadyObject *)object;
+    if (!self->selector)
+        return none();
+    return Py_BuildValue("OK", (PyObject *)self->selector,
+                         (unsigned long long)(uintptr_t)self->batch);
+}
+
+/* How many of `most` events there are. */
+static int count_events(ReadyObject *self, int most) {
+    int found = 0;
+    LOCK2((PyObject *)self, (PyObject *)self->selector)
+    for (int i = 0; i < self->count && found < most; i++)
+        found += slot_of(self->selector, self->batch->ready[i]) != NULL;
+    UNLOCK2
+    return found;
+}
+
+static Py_ssize_t ready_length(PyObject *object) {
+    ReadyObject *self = (ReadyObject *)object;
+    return self->selector ? count_events(self, INT_MAX) : 0;
+}
+
+static int ready_truth(PyObject *object) {
+    ReadyObject *self = (ReadyObject *)object;
+    return self->selector ? count_events(self, 1) : 0;
+}
+
+static PyObject *ready_iterator(PyObject *object) {
+    IteratorObject *iterator = PyObject_GC_New(IteratorObject, iterator_type);
+    if (!iterator)
+        return NULL;
+    iterator->ready = (ReadyObject *)Py_NewRef(object);
+    iterator->turn = ((ReadyObject *)object)->turn;
+    iterator->position = 0;
+    PyObject_GC_Track((PyObject *)iterator);
+    return (PyObject *)iterator;
+}
+
+static int ready_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)((ReadyObject *)object)->selector);
+    return 0;
+}
+
+static int ready_clear(PyObject *object) {
+    ReadyObject *self = (ReadyObject *)object;
+    SelectorObject *selector = self->selector;
+    self->count = 0;
+    self->selector = NULL;
+    if (selector && self->batch)
+        selector->calls->batch_free(self->batch);
+    self->batch = NULL;
+    Py_XDECREF((PyObject *)selector);
+    return 0;
+}
+
+static void ready_dealloc(PyObject *object) {
+    PyObject_GC_UnTrack(object);
+    ready_clear(object);
+    free_object(object);
+}
+
+static PyMethodDef ready_methods[] = {
+    {"_reserve", ready_reserve, METH_VARARGS, NULL},
+    {"_clear", ready_clear_events, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef ready_properties[] = {
+    {"_capacity", ready_capacity, NULL, NULL, NULL},
+    {"_origin", ready_origin, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot ready_slots[] = {
+    {Py_tp_iter, ready_iterator},
+    {Py_mp_length, ready_length},
+    {Py_nb_bool, ready_truth},
+    {Py_tp_traverse, ready_traverse},
+    {Py_tp_clear, ready_clear},
+    {Py_tp_dealloc, ready_dealloc},
+    {Py_tp_methods, ready_methods},
+    {Py_tp_getset, ready_properties},
+    {0, NULL},
+};
+
+static PyType_Spec ready_spec = {
+    .name = "pollster.backend._python.Ready",
+    .basicsize = sizeof(ReadyObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = ready_slots,
+};
+
+static PyObject *iterator_next(PyObject *object) {
+    IteratorObject *self = (IteratorObject *)object;
+    ReadyObject *ready = self->ready;
+    PyObject *event = NULL;
+    SelectorObject *selector = ready->selector;
+    if (!selector)
+        return NULL;
+    LOCK2((PyObject *)ready, (PyObject *)selector)
+    while (!event && self->turn == ready->turn && self->position < ready->count &&
+           !(event = event_of(selector, ready->batch->ready[self->position++])) &&
+           !PyErr_Occurred())
+        continue;
+    UNLOCK2
+    return event;
+}
+
+static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)((IteratorObject *)object)->ready);
+    return 0;
+}
+
+static void iterator_dealloc(PyObject *object) {
+    PyObject_GC_UnTrack(object);
+    Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
+    free_object(object);
+}
+
+static PyType_Slot iterator_slots[] = {
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, iterator_next},
+    {Py_tp_traverse, iterator_traverse},
+    {Py_tp_dealloc, iterator_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec iterator_spec = {
+    .name = "pollster.backend._python.Iterator",
+    .basicsize = sizeof(IteratorObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = iterator_slots,
+};
+
+int add_events(PyObject *module) {
+    nanoseconds = imported("pollster.timeout", "nanoseconds");
+    ready_type = add_type(module, "Ready", &ready_spec);
+    iterator_type = add_type(module, "Iterator", &iterator_spec);
+    return nanoseconds && ready_type && iterator_type ? 0 : -1;
+}

@@ -1,0 +1,193 @@
+/* What stands for a registration in Python: its slot, and the Events that were made for it. */
+#include "python.h"
+
+static PyTypeObject *token_type, *event_type;
+
+static bool is_newer(uint32_t generation, uint32_t than) {
+    return (int32_t)(generation - than) > 0;
+}
+
+static int reserve_slot(SelectorObject *self, uint32_t index) {
+    if (index < self->extent)
+        return 0;
+    uint32_t extent = index + 1 + index / 8;
+    slot *slots = PyMem_Realloc(self->slots, extent * sizeof *slots);
+    if (!slots)
+        return -1;
+    while (self->extent < extent)
+        slots[self->extent++] = (slot){.token = NULL};
+    self->slots = slots;
+    return 0;
+}
+
+/* Lets go of what a slot held, when nothing finds it there any more: this may run any code. */
+static void release(slot held) {
+    while (held.others) {
+        other *o = held.others;
+        held.others = o->next;
+        Py_DECREF(o->event);
+        PyMem_Free(o);
+    }
+    Py_XDECREF(held.event);
+    Py_XDECREF(held.token);
+    Py_XDECREF(held.source);
+}
+
+static void empty_slot(SelectorObject *self, uint32_t index, uint32_t generation) {
+    slot held = self->slots[index];
+    self->slots[index] = (slot){.generation = generation};
+    release(held);
+}
+
+/* Notes that a registration has ended. */
+void forget(SelectorObject *self, registration_id gone) {
+    if (gone.index && reserve_slot(self, gone.index) == 0 &&
+        !is_newer(self->slots[gone.index].generation, gone.generation))
+        empty_slot(self, gone.index, gone.generation);
+}
+
+/* Notes what is registered; where a thread that ended it was faster, nothing. */
+int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
+    if (reserve_slot(self, made.index) < 0)
+        return -1;
+    slot *s = &self->slots[made.index];
+    slot before = {.token = NULL};
+    if (is_newer(made.generation, s->generation)) {
+        before = *s;
+        *s = (slot){
+            .generation = made.generation, .source = Py_NewRef(source), .token = Py_NewRef(token)};
+    } else if (s->token && s->generation == made.generation && s->source != source) {
+        before.source = s->source;
+        s->source = Py_NewRef(source);
+    }
+    release(before);
+    return 0;
+}
+
+/* Another thread has registered, its event is here, and it has not come to note that: so it is
+ * noted here, but for the source. */
+static int catch_up(SelectorObject *self, registration_id id) {
+    uint64_t token;
+    if (self->calls->token(self->selector, id, &token) < 0)
+        return 0;
+    PyObject *number = PyLong_FromUnsignedLongLong(token);
+    if (!number || reserve_slot(self, id.index) < 0) {
+        Py_XDECREF(number);
+        return -1;
+    }
+    slot before = self->slots[id.index];
+    self->slots[id.index] = (slot){.generation = id.generation, .token = number};
+    release(before);
+    return 0;
+}
+
+slot *slot_of(SelectorObject *self, uint64_t entry) {
+    registration_id id = {(uint32_t)entry & REGISTRATIONS_MAX,
+                          (uint32_t)(entry >> ENTRY_GENERATION)};
+    if ((id.index >= self->extent || is_newer(id.generation, self->slots[id.index].generation)) &&
+        (catch_up(self, id) < 0 || id.index >= self->extent))
+        return NULL;
+    slot *s = &self->slots[id.index];
+    return s->generation == id.generation && s->token ? s : NULL;
+}
+
+/* Events */
+
+/* The attributes of an Event, in its order; token_name is the first. */
+static PyObject *token_name;
+static struct {
+    const char *text;
+    uint32_t bit;
+    PyObject *name;
+} predicates[] = {
+    {"is_readable", READY_READABLE, NULL},         {"is_writable", READY_WRITABLE, NULL},
+    {"is_priority", READY_PRIORITY, NULL},         {"is_read_closed", READY_READ_CLOSED, NULL},
+    {"is_write_closed", READY_WRITE_CLOSED, NULL}, {"is_error", READY_ERROR, NULL},
+};
+#define PREDICATES (sizeof predicates / sizeof *predicates)
+
+int add_slots(void) {
+    token_type = (PyTypeObject *)imported("pollster.token", "Token");
+    event_type = (PyTypeObject *)imported("pollster.event", "Event");
+    token_name = PyUnicode_InternFromString("token");
+    bool complete = token_type && event_type && token_name;
+    for (size_t i = 0; i < PREDICATES && complete; i++)
+        complete = (predicates[i].name = PyUnicode_InternFromString(predicates[i].text)) != NULL;
+    return complete ? 0 : -1;
+}
+
+/* Sets the attributes in the generic way, which a frozen class leaves open. */
+static PyObject *new_event(PyObject *token, uint32_t readiness) {
+    PyObject *event = ((allocfunc)PyType_GetSlot(event_type, Py_tp_alloc))(event_type, 0);
+    int result = event ? PyObject_GenericSetAttr(event, token_name, token) : -1;
+    for (size_t i = 0; i < PREDICATES && result == 0; i++)
+        result = PyObject_GenericSetAttr(event, predicates[i].name,
+                                         readiness & predicates[i].bit ? Py_True : Py_False);
+    if (result < 0)
+        Py_CLEAR(event);
+    return event;
+}
+
+static PyObject *new_token(PyObject *number) {
+    if (Py_IS_TYPE(number, token_type))
+        return Py_NewRef(number);
+    return PyObject_CallFunctionObjArgs((PyObject *)token_type, number, NULL);
+}
+
+static PyObject *known_event(slot *s, uint32_t readiness) {
+    for (other *o = s->others; o; o = o->next) {
+        if (o->readiness != readiness)
+            continue;
+        other last = *o;
+        o->readiness = s->readiness;
+        o->event = s->event;
+        s->readiness = last.readiness;
+        s->event = last.event;
+        return Py_NewRef(s->event);
+    }
+    return NULL;
+}
+
+static int add_event(slot *s, uint32_t readiness, PyObject *event) {
+    if (s->event) {
+        other *o = PyMem_Malloc(sizeof *o);
+        if (!o)
+            return -1;
+        *o = (other){s->others, s->event, s->readiness};
+        s->others = o;
+    }
+    s->event = Py_NewRef(event);
+    s->readiness = readiness;
+    return 0;
+}
+
+PyObject *event_of(SelectorObject *self, uint64_t entry) {
+    uint32_t readiness = (uint32_t)(entry >> ENTRY_READINESS) & READY_MASK;
+    slot *s = slot_of(self, entry);
+    if (!s)
+        return NULL;
+    if (s->readiness == readiness)
+        return Py_NewRef(s->event);
+    PyObject *event = known_event(s, readiness);
+    if (event)
+        return event;
+    PyObject *number = Py_NewRef(s->token), *token = new_token(number);
+    event = token ? new_event(token, readiness) : NULL;
+    Py_DECREF(number);
+    Py_XDECREF(token);
+    if (!event)
+        return NULL;
+    s = slot_of(self, entry); /* memory may have moved, and finalizers have run */
+    if (s && s->readiness != readiness && add_event(s, readiness, event) < 0) {
+        Py_DECREF(event);
+        return PyErr_NoMemory();
+    }
+    if (!s)
+        Py_CLEAR(event);
+    return event;
+}
+
+void forget_all(SelectorObject *self) {
+    for (uint32_t i = 0; i < self->extent; i++)
+        empty_slot(self, i, self->slots[i].generation);
+}
