@@ -218,7 +218,7 @@ class Batch(Registry):
     """A Registry whose changes are made when its `with` block ends, all in one go.
 
     With kqueue that is one system call; with epoll one call of C code, which makes a system call
-    for each. The changes are made in their order, each as if alone. What is wrong with their arguments
+    for each. They are made in their order, each as if alone. What is wrong with their arguments
     is raised at once; an error that ends the block drops them all. The kernel's errors come in a
     `BatchError` when all has been tried. Iteration gives what is registered already.
 
