@@ -141,6 +141,11 @@ int kernel_delete(selector *s, uint32_t index) {
     return errno == EPERM ? -ENOENT : -errno;
 }
 
+void kernel_apply(selector *s, change *changes, int n) {
+    for (int i = 0; i < n; i++)
+        change_one(s, &changes[i]);
+}
+
 /* Ghosts */
 
 /* Adding again fails with EEXIST where the kernel has this file under this number. */

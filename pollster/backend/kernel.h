@@ -55,6 +55,9 @@ int kernel_modify(selector *s, uint32_t index, const registration *before);
 /* (locked) Removes. Success where the fd is closed; -ENOENT where its number was reused. */
 int kernel_delete(selector *s, uint32_t index);
 
+/* (locked) Makes the changes, with change_one or several in one system call. */
+void kernel_apply(selector *s, change *changes, int n);
+
 /* Waits once, for at most `timeout` nanoseconds (-1: for ever), and returns the number of entries;
  * it may be early, and -EINTR says that a signal came. */
 int kernel_wait(selector *s, room *b, int64_t timeout);
@@ -74,6 +77,9 @@ int kernel_waker_wake(selector *s, const waker *w);
 void kernel_waker_close(selector *s, const registration *r);
 
 int64_t monotonic(void);
+
+/* (locked) Makes one change, and says in c->result how it went. */
+void change_one(selector *s, change *c);
 
 /* (locked) Registers in kernel and tables. */
 int registration_add(selector *s, change *c);

@@ -38,15 +38,16 @@ typedef struct {
 } kqueue_selector;
 
 /* registration.state */
-#define ON_READ 1   /* the kernel has a knote for READ, */
-#define ON_WRITE 2  /* for WRITE */
-#define DISARMED 4  /* ONESHOT: has reported */
-#define HUNG 8      /* stands in the hung list, */
-#define DUE 16      /* and is to be reported */
-#define NO_READ 32  /* write end of a pipe */
-#define NO_WRITE 64 /* read end of a pipe: epoll never reports it writable */
-#define STALE 128   /* hung up, and then its number was closed or reused */
-#define MARKED 256  /* hung up: has a disabled knote for READ, which a close would remove */
+#define ON_READ 1    /* the kernel has a knote for READ, */
+#define ON_WRITE 2   /* for WRITE */
+#define DISARMED 4   /* ONESHOT: has reported */
+#define HUNG 8       /* stands in the hung list, */
+#define DUE 16       /* and is to be reported */
+#define NO_READ 32   /* write end of a pipe */
+#define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
+#define STALE 128    /* hung up, and then its number was closed or reused */
+#define GATHERED 512 /* its changes stand in a list: see kqueue_batch.c */
+#define MARKED 256   /* hung up: has a disabled knote for READ, which a close would remove */
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -115,6 +116,17 @@ static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
     struct kevent probe = change_for(s, index, on, 0);
     return apply(s, &probe, 1) == 0;
 }
+
+/* Which knotes the interest wants. */
+static inline unsigned kq_wanted(const registration *r) {
+    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
+           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
+}
+
+/* kqueue_changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is
+ * not there: 0 where that is as good. */
+int kq_look_at(registration *r);
+int kq_explain_missing(selector *s, uint32_t index);
 
 /* kqueue.c: puts a readiness into the batch, as the trigger allows. */
 void kq_put(selector *s, room *b, registration *r, uint32_t ready);

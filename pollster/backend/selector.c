@@ -215,25 +215,26 @@ static int deregister(selector *s, change *c) {
     return result;
 }
 
-static int change_one(selector *s, change *c) {
+void change_one(selector *s, change *c) {
     c->made = c->gone = (registration_id){0, 0};
     switch (c->what) {
     case REGISTER:
-        return registration_add(s, c);
+        c->result = registration_add(s, c);
+        break;
     case REREGISTER:
-        return reregister(s, c);
+        c->result = reregister(s, c);
+        break;
     case DEREGISTER:
-        return deregister(s, c);
+        c->result = deregister(s, c);
+        break;
     }
-    return -EINVAL;
 }
 
 int selector_apply(selector *s, change *changes, int n) {
     int result = lock_open(s);
     if (result < 0)
         return result;
-    for (int i = 0; i < n; i++)
-        changes[i].result = change_one(s, &changes[i]);
+    kernel_apply(s, changes, n);
     return unlock(s, 0);
 }
 
