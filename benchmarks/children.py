@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LONGEST = 120  # seconds that a child of a worker may live
+LONGEST = 120  # seconds that a child of a worker may live, as in c/echo_server.c
 
 
 def module(name: str, *arguments: object) -> list[str]:
@@ -19,7 +19,10 @@ def module(name: str, *arguments: object) -> list[str]:
 
 @contextmanager
 def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Starts a child whose output can be read, and kills it in the end, whatever happens."""
+    """Starts a child whose output can be read, and kills it in the end, whatever happens.
+
+    Ctrl-C is for the first process only, which ends its children, and these theirs.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     process = subprocess.Popen(
         command,
@@ -27,6 +30,7 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]
         cwd=Path(__file__).resolve().parent.parent,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         **options,
     )
     try:
@@ -39,6 +43,6 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]
         process.wait()
 
 
-def only_so_long() -> None:
+def only_so_long(seconds: int = LONGEST) -> None:
     """Ends this process after a while, also when nobody is left to kill it."""
-    signal.alarm(LONGEST)
+    signal.alarm(seconds)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 C = "C"
 RAW = "raw"
+AGAIN = "raw, again"  # the same once more: how much of a ratio is noise
 DICT = "raw+dict"
 SELECTORS = "selectors"
 POLLSTER = "pollster"
 ASYNCIO = "asyncio"
 
-ORDER = (C, RAW, DICT, SELECTORS, POLLSTER, ASYNCIO, "uvloop", "rloop")
+ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, ASYNCIO, "uvloop", "rloop")
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 

@@ -67,9 +67,7 @@ def interleave(contenders: Mapping[Key, Round], plan: Plan, units: int = 1) -> l
     for _ in range(plan.rounds):
         shuffle(order)
         for key in order:
-            gc.disable()
-            elapsed = contenders[key](loops[key])
-            gc.enable()
+            elapsed = _uncollected(contenders[key], loops[key])
             values[key].append(elapsed / loops[key] / units / 1e9)
     return [Sample(row, contender, values[row, contender]) for row, contender in contenders]
 
@@ -77,6 +75,16 @@ def interleave(contenders: Mapping[Key, Round], plan: Plan, units: int = 1) -> l
 def _loops(run: Round) -> int:
     """Finds how often to repeat for a round of the right length; this is the warm-up, too."""
     loops = 1
-    while (elapsed := run(loops)) < ROUND // 2:
+    # The least of three: a stray disturbance must not make the rounds short, and so cold.
+    while (elapsed := min(_uncollected(run, loops) for _ in range(3))) < ROUND // 2:
         loops *= 2
     return max(1, loops * ROUND // elapsed)
+
+
+def _uncollected(run: Round, loops: int) -> int:
+    """Runs a round without the garbage collector, whose turn would be charged to one contender."""
+    gc.disable()
+    try:
+        return run(loops)
+    finally:
+        gc.enable()

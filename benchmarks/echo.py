@@ -27,9 +27,7 @@ def serve(plan: Plan, count: int, contender: str) -> Sample:
     others = max(os.sched_getaffinity(0))
     warmup, duration = (50, 150) if plan.quick else (200, 600)  # milliseconds
     command = (
-        [str(plan.native / "echo_server")]
-        if contender == C
-        else module("echo_servers", contender)
+        [str(plan.native / "echo_server")] if contender == C else module("echo_servers", contender)
     )
     with child(command) as server:
         os.sched_setaffinity(server.pid, {own})

@@ -1,7 +1,7 @@
 """What must not cost: sources that are idle, and what was registered before."""
 
 from benchmarks import poll
-from benchmarks.contenders import C, POLLSTER, RAW, SELECTORS
+from benchmarks.contenders import POLLSTER, RAW, SELECTORS, C
 from benchmarks.descriptors import eventfds
 from benchmarks.driver import Plan, Round, Sample, interleave
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import native
-from benchmarks.contenders import C, DICT, POLLSTER, RAW, SELECTORS
+from benchmarks.contenders import AGAIN, DICT, POLLSTER, RAW, SELECTORS, C
 from benchmarks.descriptors import eventfds
 from benchmarks.driver import Plan, Round, Sample, interleave, timed
 from pollster import Events, Interest, Poll, Token
@@ -50,6 +50,7 @@ def measure(plan: Plan) -> list[Sample]:
             runs = {
                 C: c(plan, sources),
                 RAW: raw(sources),
+                AGAIN: raw(sources),
                 DICT: raw_with_tokens(sources),
                 SELECTORS: selector(sources),
                 POLLSTER: pollster(sources),
@@ -57,7 +58,6 @@ def measure(plan: Plan) -> list[Sample]:
             contenders = {(f"poll-{size}", name): run for name, run in runs.items()}
             samples += interleave(contenders, plan, units=size)
     return samples
-
 
 
 def c(plan: Plan, sources: Sources) -> Round:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks import native
-from benchmarks.contenders import C, DICT, POLLSTER, RAW, SELECTORS
+from benchmarks.contenders import DICT, POLLSTER, RAW, SELECTORS, C
 from benchmarks.descriptors import eventfds
 from benchmarks.driver import Plan, Round, Sample, interleave, timed
 from pollster import Interest, Poll, Token
@@ -144,7 +144,6 @@ def measure_reregister(plan: Plan) -> list[Sample]:
             ("reregister-changes", POLLSTER): pollster(both, readable),
         }
         return interleave(contenders, plan, units=2)
-
 
 
 def measure_batch(plan: Plan) -> list[Sample]:

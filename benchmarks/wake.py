@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks import native
-from benchmarks.contenders import C, POLLSTER, RAW, SELECTORS, NewEventLoop, event_loops
+from benchmarks.contenders import POLLSTER, RAW, SELECTORS, C, NewEventLoop, event_loops
 from benchmarks.driver import Plan, Round, Sample, interleave
 from pollster import Events, Poll, Token, Waker
 

@@ -9,7 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import echo, idle, memory, poll, registration, wake
+from benchmarks.children import only_so_long
 from benchmarks.driver import Plan, Sample
+
+LONGEST = 600  # seconds for one process of one benchmark
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "poll": poll.measure,
@@ -23,7 +26,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
 }
 
 
-def main() -> int:
+def main() -> None:
     """Measures and prints; ends its own children when it is told to end."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
     parser.add_argument("name", choices=BENCHMARKS)
@@ -33,13 +36,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     arguments = vars(parser.parse_args())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        samples = BENCHMARKS[arguments.pop("name")](Plan(**arguments))
-    except KeyboardInterrupt:
-        return 130
+    only_so_long(LONGEST)
+    samples = BENCHMARKS[arguments.pop("name")](Plan(**arguments))
     json.dump([asdict(sample) for sample in samples], sys.stdout)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
