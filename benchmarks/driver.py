@@ -54,21 +54,25 @@ def timed(run: Callable[[int], object]) -> Round:
     return measured
 
 
-def interleave(contenders: Mapping[Key, Round], plan: Plan, units: int = 1) -> list[Sample]:
+def interleave(
+    contenders: Mapping[Key, Round], plan: Plan, *, units: int = 1, loops: int | None = None
+) -> list[Sample]:
     """Runs all contenders in turns, in an order that each turn shuffles; seconds per unit.
+
+    Parameters: `units` that each loop does; `loops` of a round, None for as many as fill ROUND.
 
     Value i of one contender was measured within milliseconds of value i of every other, so what
     disturbs the machine for longer disturbs all of them.
     """
-    loops = {key: _loops(run) for key, run in contenders.items()}
+    repeat = {key: loops or _loops(run) for key, run in contenders.items()}
     values: dict[Key, list[float]] = {key: [] for key in contenders}
     order = list(contenders)
     shuffle = random.Random(plan.seed).shuffle
     for _ in range(plan.rounds):
         shuffle(order)
         for key in order:
-            elapsed = _uncollected(contenders[key], loops[key])
-            values[key].append(elapsed / loops[key] / units / 1e9)
+            elapsed = _uncollected(contenders[key], repeat[key])
+            values[key].append(elapsed / repeat[key] / units / 1e9)
     return [Sample(row, contender, values[row, contender]) for row, contender in contenders]
 
 

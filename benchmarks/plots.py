@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from benchmarks.results import Results
 from benchmarks.rows import ROWS, Limit, Row
 
 # Text stays text, and the same results give the same file.
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "pollster", "font.size": 9}
+STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pollster", "font.size": 9}
 
 
 def draw(runs: Sequence[Results], folder: Path) -> list[Path]:

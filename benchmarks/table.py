@@ -40,10 +40,11 @@ def ratios(runs: Sequence[Results]) -> str:
             continue
         line = [row.work]
         for against, limit in ((RAW, row.raw), (SELECTORS, row.selectors)):
-            if against == RAW and row.most is not None:
+            if against == RAW and runs[0].unit(row.key) == "byte":
+                # Of what raw needs, which is nothing, there is no ratio: pollster's own bytes.
                 own = [run.median(row.key, POLLSTER) for run in runs]
-                line += [judged(figure, Limit(row.most), "{:.0f}") for figure in own]
-                line += [f"{row.most:.0f}", ""]
+                line += [judged(figure, limit, "{:.0f}") for figure in own]
+                line += [f"{limit.aim:.0f}" if limit else "", ""]
                 continue
             for run in runs:
                 found = judged(run.ratio(row.key, POLLSTER, against), limit)

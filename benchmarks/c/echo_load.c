@@ -1,10 +1,10 @@
 /* The load of the echo benchmark: many connections, each with one message of 64 bytes under way.
  *
- * echo_load PORT CONNECTIONS WARMUP_MS DURATION_MS SERVER_PID
+ * echo_load PORT CONNECTIONS SERVER_PID
  *
- * prints how many messages came back in DURATION_MS, and in nanoseconds how long that was on the
- * wall, what CPU time it took here and what it took the server. Then it waits for the end of its
- * standard input with its connections open, so that the server can be ended first.
+ * For each number that it reads from standard input it has so many messages echoed, beside those of
+ * a warm-up, and then lets everything come to rest. It prints how many they were, and what they
+ * took, in nanoseconds: on the wall, of CPU time here, of CPU time in the server.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE = 64, BATCH = 1024, STALLED_MS = 5000 };
+enum { MESSAGE = 64, BATCH = 1024, STALLED_MS = 5000, WARMUP = 2 };
 
 typedef struct connection {
     int fd;
@@ -81,52 +81,58 @@ static int take(connection *self) {
     return self->received == MESSAGE;
 }
 
-int main(int argc, char **argv) {
+/* Receives what has come; sends a new message for each that is back, while `more` says so. */
+static int64_t turn(int queue, int more) {
     struct epoll_event events[BATCH];
+    int64_t answered = 0;
+    int ready = epoll_wait(queue, events, BATCH, STALLED_MS);
+    if (ready <= 0) {
+        errno = ready == 0 ? ETIMEDOUT : errno;
+        fail("epoll_wait");
+    }
+    for (int i = 0; i < ready; i++) {
+        connection *self = events[i].data.ptr;
+        if (take(self)) {
+            answered++;
+            if (more)
+                send_message(self);
+        }
+    }
+    return answered;
+}
+
+int main(int argc, char **argv) {
     int queue = epoll_create1(0);
-    if (argc != 6 || queue < 0)
+    if (argc != 4 || queue < 0)
         return 2;
     in_port_t port = (in_port_t)atoi(argv[1]);
     int count = atoi(argv[2]);
-    int64_t warmup = atoll(argv[3]) * 1000000, duration = atoll(argv[4]) * 1000000;
     clockid_t server;
-    if ((errno = clock_getcpuclockid(atoi(argv[5]), &server)) != 0)
+    if ((errno = clock_getcpuclockid(atoi(argv[3]), &server)) != 0)
         fail("the server's clock");
-
     connection *connections = calloc((size_t)count, sizeof *connections);
     if (!connections)
         fail("connections");
     for (int i = 0; i < count; i++)
         open_connection(&connections[i], queue, port, i);
-    for (int i = 0; i < count; i++)
-        send_message(&connections[i]);
 
-    int64_t answered = 0, begun = read_clock(CLOCK_MONOTONIC), wall;
-    moment begin = {0}, end;
-    do {
-        int ready = epoll_wait(queue, events, BATCH, STALLED_MS);
-        if (ready <= 0) {
-            errno = ready == 0 ? ETIMEDOUT : errno;
-            fail("epoll_wait");
-        }
-        for (int i = 0; i < ready; i++) {
-            connection *self = events[i].data.ptr;
-            if (take(self)) {
-                answered++;
-                send_message(self);
-            }
-        }
-        wall = read_clock(CLOCK_MONOTONIC);
-        if (!begin.wall && wall - begun >= warmup) {
-            begin = now(server);
-            answered = 0;
-        }
-    } while (!begin.wall || wall - begin.wall < duration);
-    end = now(server);
-    printf("%lld %lld %lld %lld\n", (long long)answered, (long long)(end.wall - begin.wall),
-           (long long)(end.load - begin.load), (long long)(end.server - begin.server));
-    fflush(stdout);
-    while (read(STDIN_FILENO, events, sizeof events) > 0)
-        ;
+    long requests;
+    while (scanf("%ld", &requests) == 1) {
+        int64_t answered = 0, under_way = count;
+        for (int i = 0; i < count; i++)
+            send_message(&connections[i]);
+        while (answered < WARMUP * count)
+            answered += turn(queue, 1);
+        moment begin = now(server);
+        answered = 0;
+        while (answered < requests)
+            answered += turn(queue, 1);
+        moment end = now(server);
+        while (under_way > 0)
+            under_way -= turn(queue, 0);
+        printf("%lld %lld %lld %lld\n", (long long)answered, (long long)(end.wall - begin.wall),
+               (long long)(end.load - begin.load), (long long)(end.server - begin.server));
+        fflush(stdout);
+    }
     return 0;
 }
