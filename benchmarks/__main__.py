@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import native
-from benchmarks.children import child, module
+from benchmarks.children import child, end_in_order, module
 from benchmarks.contenders import missing
 from benchmarks.driver import Sample
 from benchmarks.results import Results, machine
@@ -71,6 +71,7 @@ def main() -> int:
     if sys.platform != "linux":
         print("the contenders are Linux's epoll; there is nothing to measure here", file=sys.stderr)
         return 2
+    end_in_order()
     results = Results(machine(), ", ".join(f"{name} (not installed)" for name in missing()))
     failed = False
     with tempfile.TemporaryDirectory() as folder:

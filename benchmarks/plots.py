@@ -83,6 +83,6 @@ def echo(runs: Sequence[Results], rows: Sequence[Row]) -> Figure:
         panel.margins(x=0.15)
         panel.set_title(row.work)
         panel.set_xlabel("µs of server CPU per request")
-    figure.axes[0].legend(loc="lower right")
+    figure.axes[0].legend(loc="upper right")
     figure.tight_layout()
     return figure

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import echo, idle, memory, poll, registration, wake
-from benchmarks.children import only_so_long
+from benchmarks.children import end_in_order, only_so_long
 from benchmarks.driver import Plan, Sample
 
 LONGEST = 600  # seconds for one process of one benchmark
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--native", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
     arguments = vars(parser.parse_args())
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_in_order()
     only_so_long(LONGEST)
     samples = BENCHMARKS[arguments.pop("name")](Plan(**arguments))
     json.dump([asdict(sample) for sample in samples], sys.stdout)
