@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...]`: measures, prints the tables, keeps JSON and plots."""
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -43,6 +44,10 @@ def arguments() -> argparse.Namespace:
     chosen = parser.parse_args()
     if unknown := set(chosen.name) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; see --help")
+    if chosen.json and not chosen.json.parent.is_dir():
+        parser.error(f"--json: {chosen.json.parent} is no folder")
+    if chosen.svg and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--svg needs matplotlib, of the dependency group bench")
     rounds, processes = (QUICK_ROUNDS, QUICK_PROCESSES) if chosen.quick else (ROUNDS, PROCESSES)
     chosen.rounds = chosen.rounds or rounds
     chosen.processes = chosen.processes or processes
@@ -53,7 +58,7 @@ def arguments() -> argparse.Namespace:
 def measure(name: str, options: argparse.Namespace, seed: int, built: Path) -> list[Sample]:
     """Runs one benchmark in a process of its own. Raises `RuntimeError` where it fails."""
     command = module("worker", name, "--rounds", options.rounds, "--seed", seed, "--native", built)
-    with child([*command, "--quick"] if options.quick else command) as worker:
+    with child(command) as worker:
         try:
             output, _ = worker.communicate(timeout=LONGEST)
         finally:
@@ -65,29 +70,41 @@ def measure(name: str, options: argparse.Namespace, seed: int, built: Path) -> l
     return [Sample(**sample) for sample in json.loads(output)]
 
 
+def measure_all(options: argparse.Namespace, built: Path, results: Results) -> bool:
+    """Runs what was asked for into the results; returns whether all of it worked.
+
+    It goes process by process and not benchmark by benchmark: a bad minute spoils no row alone.
+    """
+    names = list(options.name)
+    for process in range(options.processes):
+        for name in list(names):
+            print(f"{name}, {process + 1} of {options.processes}", file=sys.stderr)
+            try:
+                results.samples += measure(name, options, options.seed + process, built)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                print(error, file=sys.stderr)
+                names.remove(name)
+    return len(names) == len(options.name)
+
+
 def main() -> int:
-    """Measures what was asked for; returns 1 where a benchmark failed."""
+    """Measures, prints, keeps and draws; returns 1 where a benchmark failed."""
     options = arguments()
     if sys.platform != "linux":
         print("the contenders are Linux's epoll; there is nothing to measure here", file=sys.stderr)
         return 2
     end_in_order()
     results = Results(machine(), ", ".join(f"{name} (not installed)" for name in missing()))
-    failed = False
     with tempfile.TemporaryDirectory() as folder:
-        native.build(Path(folder))
-        # Process by process and not benchmark by benchmark: a bad minute spoils no row alone.
-        for process in range(options.processes):
-            for name in list(options.name):
-                print(f"{name}, {process + 1} of {options.processes}", file=sys.stderr)
-                try:
-                    seed = options.seed + process
-                    results.samples += measure(name, options, seed, Path(folder))
-                except (RuntimeError, subprocess.TimeoutExpired) as error:
-                    print(error, file=sys.stderr)
-                    options.name.remove(name)
-                    failed = True
+        try:
+            native.build(Path(folder))
+        except FileNotFoundError as error:
+            print(error, file=sys.stderr)
+            return 2
+        complete = measure_all(options, Path(folder), results)
     results.machine["load_average_after"] = "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg())
+    if not results.samples:
+        return 1
     print(render([results]))
     if options.json:
         results.save(options.json)
@@ -95,7 +112,7 @@ def main() -> int:
         from benchmarks.plots import draw
 
         draw([results], options.svg)
-    return int(failed)
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":

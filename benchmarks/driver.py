@@ -24,7 +24,6 @@ class Plan:
 
     rounds: int
     seed: int
-    quick: bool
     native: Path
     """Where the C contenders are built."""
 

@@ -72,78 +72,95 @@ def measure_reregister(plan: Plan) -> list[Sample]:
     """
     readable, both = Interest.READABLE, Interest.READABLE | Interest.WRITABLE
     epollin, epollboth = select.EPOLLIN, select.EPOLLIN | select.EPOLLOUT
-    read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
-    library = native.contender(plan.native)
-    c_queue, raw_queue, dict_queue = select.epoll(), select.epoll(), select.epoll()
-    selector = selectors.EpollSelector()
-    poll = Poll(backend="epoll")
-    registry = poll.registry
-    tokens: dict[int, int] = {}
-    token = Token(1)
-
     with eventfds(1, ready=False) as (fd,):
-        for queue in (c_queue, raw_queue, dict_queue):
-            queue.register(fd, epollin)
-        selector.register(fd, read, token)
-        registry.register(fd, token, readable)
-
-        def c(first: int, second: int) -> Round:
-            def run(loops: int) -> None:
-                library.reregister_rounds(c_queue.fileno(), fd, first, second, loops)
-
-            return timed(run)
-
-        def raw(first: int, second: int) -> Round:
-            def run(loops: int) -> None:
-                modify = raw_queue.modify
-                for _ in range(loops):
-                    modify(fd, first)
-                    modify(fd, second)
-
-            return timed(run)
-
-        def raw_with_tokens(first: int, second: int) -> Round:
-            def run(loops: int) -> None:
-                modify = dict_queue.modify
-                for _ in range(loops):
-                    modify(fd, first)
-                    tokens[fd] = token
-                    modify(fd, second)
-                    tokens[fd] = token
-
-            return timed(run)
-
-        def with_selector() -> Round:
-            def run(loops: int) -> None:
-                modify = selector.modify
-                for _ in range(loops):
-                    modify(fd, read | write, token)
-                    modify(fd, read, token)
-
-            return timed(run)
-
-        def pollster(first: Interest, second: Interest) -> Round:
-            def run(loops: int) -> None:
-                reregister = registry.reregister
-                for _ in range(loops):
-                    reregister(fd, token, first)
-                    reregister(fd, token, second)
-
-            return timed(run)
-
         contenders = {
-            ("reregister", C): c(epollin, epollin),
-            ("reregister", RAW): raw(epollin, epollin),
-            ("reregister", DICT): raw_with_tokens(epollin, epollin),
-            ("reregister", SELECTORS): with_selector(),
-            ("reregister", POLLSTER): pollster(readable, readable),
-            ("reregister-changes", C): c(epollboth, epollin),
-            ("reregister-changes", RAW): raw(epollboth, epollin),
-            ("reregister-changes", DICT): raw_with_tokens(epollboth, epollin),
-            ("reregister-changes", SELECTORS): with_selector(),
-            ("reregister-changes", POLLSTER): pollster(both, readable),
+            ("reregister", C): reregister_c(plan, fd, epollin, epollin),
+            ("reregister", RAW): reregister_raw(fd, epollin, epollin),
+            ("reregister", DICT): reregister_raw_with_tokens(fd, epollin, epollin),
+            ("reregister", SELECTORS): reregister_selector(fd),
+            ("reregister", POLLSTER): reregister_pollster(fd, readable, readable),
+            ("reregister-changes", C): reregister_c(plan, fd, epollboth, epollin),
+            ("reregister-changes", RAW): reregister_raw(fd, epollboth, epollin),
+            ("reregister-changes", DICT): reregister_raw_with_tokens(fd, epollboth, epollin),
+            ("reregister-changes", SELECTORS): reregister_selector(fd),
+            ("reregister-changes", POLLSTER): reregister_pollster(fd, both, readable),
         }
         return interleave(contenders, plan, units=2)
+
+
+def reregister_c(plan: Plan, fd: int, first: int, second: int) -> Round:
+    """Returns rounds of two changes with epoll_ctl() in C."""
+    library = native.contender(plan.native)
+    queue = select.epoll()
+    queue.register(fd, second)
+
+    def run(loops: int) -> None:
+        library.reregister_rounds(queue.fileno(), fd, first, second, loops)
+
+    return timed(run)
+
+
+def reregister_raw(fd: int, first: int, second: int) -> Round:
+    """Returns rounds of two changes with `select.epoll.modify()`."""
+    queue = select.epoll()
+    queue.register(fd, second)
+
+    def run(loops: int) -> None:
+        modify = queue.modify
+        for _ in range(loops):
+            modify(fd, first)
+            modify(fd, second)
+
+    return timed(run)
+
+
+def reregister_raw_with_tokens(fd: int, first: int, second: int) -> Round:
+    """Returns the same, where the token is replaced, too."""
+    queue = select.epoll()
+    queue.register(fd, second)
+    token = Token(1)
+    tokens = {fd: token}
+
+    def run(loops: int) -> None:
+        modify = queue.modify
+        for _ in range(loops):
+            modify(fd, first)
+            tokens[fd] = token
+            modify(fd, second)
+            tokens[fd] = token
+
+    return timed(run)
+
+
+def reregister_selector(fd: int) -> Round:
+    """Returns rounds of two changes with `selectors.EpollSelector.modify()`."""
+    read, both = selectors.EVENT_READ, selectors.EVENT_READ | selectors.EVENT_WRITE
+    queue = selectors.EpollSelector()
+    token = Token(1)
+    queue.register(fd, read, token)
+
+    def run(loops: int) -> None:
+        modify = queue.modify
+        for _ in range(loops):
+            modify(fd, both, token)
+            modify(fd, read, token)
+
+    return timed(run)
+
+
+def reregister_pollster(fd: int, first: Interest, second: Interest) -> Round:
+    """Returns rounds of two changes with `Registry.reregister()`."""
+    queue = Poll(backend="epoll")
+    token = Token(1)
+    queue.registry.register(fd, token, second)
+
+    def run(loops: int) -> None:
+        reregister = queue.registry.reregister
+        for _ in range(loops):
+            reregister(fd, token, first)
+            reregister(fd, token, second)
+
+    return timed(run)
 
 
 def measure_batch(plan: Plan) -> list[Sample]:

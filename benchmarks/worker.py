@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--native", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true")
     arguments = vars(parser.parse_args())
     end_in_order()
     only_so_long(LONGEST)
