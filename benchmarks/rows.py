@@ -1,0 +1,54 @@
+"""The rows of the table: what is measured, and how much pollster may cost at most.
+
+The aims are hard and meant so; below a floor the work is not done.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a ratio may be at most: the aim, and the floor where there is one."""
+
+    aim: float
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: `key` is its name in the JSON."""
+
+    key: str
+    work: str
+    raw: Limit | None = None
+    """pollster / raw; of a row in bytes, pollster's bytes themselves."""
+    selectors: Limit | None = None
+    """pollster / selectors"""
+
+
+ROWS = (
+    Row("poll-1", "poll and iterate, per event, 1", Limit(1.15, 1.50), Limit(0.58, 0.75)),
+    Row("poll-10", "... of 10", Limit(1.00, 1.15), Limit(0.42, 0.50)),
+    Row("poll-100", "... of 100", Limit(0.85, 1.00), Limit(0.38, 0.45)),
+    Row("poll-1000", "... of 1,000", Limit(0.82, 0.95), Limit(0.38, 0.45)),
+    Row("poll-10000", "... of 10,000", Limit(0.75, 0.85), Limit(0.40, 0.45)),
+    Row("register", "register and deregister one", Limit(1.35), Limit(0.60, 0.75)),
+    Row("reregister", "reregister, nothing changed", Limit(1.60), Limit(0.30, 0.40)),
+    Row("reregister-changes", "reregister, interest changes"),
+    Row("batch", "register 1,000 in a batch, per source", Limit(0.95), Limit(0.40)),
+    Row("wake", "wake a waiting poll, round trip", Limit(0.95), Limit(0.65)),
+    Row("echo-100", "echo, CPU per request, 100 connections", Limit(1.00), Limit(0.97)),
+    Row("echo-1000", "echo, CPU per request, 1,000 connections", Limit(1.00), Limit(0.97)),
+    Row("memory", "resident bytes per source, registered", Limit(120), Limit(0.85)),
+    Row("memory-reported", "resident bytes per source, reported once"),
+)
+
+NOT_TO_GROW = 1.10
+"""What a poll may cost, at most, of what it costs without any of these."""
+
+GROWTH_BASE = Row("idle-0", "10 ready, 0 idle")
+GROWTH = (
+    Row("idle-1000", "10 ready, 1,000 idle"),
+    Row("idle-18000", "10 ready, 18,000 idle"),
+    Row("idle-gone", "10 ready, 108,000 registered before"),
+)
