@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 static void knote_enqueue(struct knote *kn) {
     struct kqueue *q = kn->kq;
@@ -43,8 +44,21 @@ static void knote_drop(struct knote *kn) {
         knote_dequeue(kn);
     if (kn->filter->detach)
         kn->filter->detach(kn);
+    if (kn->filter->release)
+        kn->filter->release(kn);
     TAILQ_REMOVE(&kn->kq->all, kn, all);
     free(kn);
+}
+
+int knote_listen(struct knote *kn, int fd) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = kn->serial};
+    return epoll_ctl(kn->kq->fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+void knote_close_source(struct knote *kn) {
+    if (kn->source >= 0)
+        close(kn->source);
+    kn->source = -1;
 }
 
 static bool knote_is_stale(const struct knote *kn) {
@@ -88,9 +102,11 @@ static int knote_add(struct kqueue *q, const struct filter *filter, const struct
     kn->sdata = change->data;
     kn->serial = next_serial();
     kn->disabled = change->flags & EV_DISABLE;
-    kn->timer = -1;
+    kn->source = -1;
     int error = filter->attach(kn);
     if (error) {
+        if (filter->release)
+            filter->release(kn);
         free(kn);
         return error;
     }
@@ -195,8 +211,12 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
             knote_drop(kn);
             continue;
         }
-        if (kn->filter->deliver)
+        if (kn->filter->deliver) {
             kn->filter->deliver(kn, out);
+        } else if (kn->event.flags & EV_CLEAR) {
+            kn->event.fflags = 0;
+            kn->event.data = 0;
+        }
         if (kn->event.flags & (EV_CLEAR | EV_DISPATCH)) {
             knote_dequeue(kn);
             kn->active = false;

@@ -17,7 +17,11 @@ struct knote;
 struct filter {
     bool is_descriptor; /* ident is a descriptor: EBADF when it is closed, gone when it closes */
     int (*attach)(struct knote *kn); /* 0 or an errno */
+    /* Takes the knote out of what its queue, which lives on, is registered with. NULL: nothing. */
     void (*detach)(struct knote *kn);
+    /* Gives back what is the knote's own, be its queue still there or not, or attach() failed half
+     * way. NULL: nothing. */
+    void (*release)(struct knote *kn);
     /* Is the knote's condition true now? Brings kn->event up to date. */
     bool (*event)(struct knote *kn);
     /* Linux notified us: does that make the event true again? NULL: whenever event() says so. */
@@ -25,7 +29,8 @@ struct filter {
     /* A change to a knote which exists; 0 or an errno. NULL: the change's fflags and data simply
      * replace the earlier ones. */
     int (*touch)(struct knote *kn, const struct kevent *change);
-    /* The last word on what is returned, and what EV_CLEAR resets. NULL: nothing. */
+    /* The last word on what is returned, and what EV_CLEAR resets. NULL: EV_CLEAR zeroes fflags and
+     * data. */
     void (*deliver)(struct knote *kn, struct kevent *out);
 };
 
@@ -40,7 +45,7 @@ struct knote {
     struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
-    int timer;                    /* EVFILT_TIMER: the timerfd */
+    int source;                   /* EVFILT_TIMER: the descriptor of its own in the queue's epoll */
     TAILQ_ENTRY(knote) all, pending;
 };
 
@@ -56,9 +61,13 @@ struct kqueue {
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
+extern const struct filter timer_filter;
 
 uint64_t next_serial(void);
 
+/* Has the edges of fd, which is the knote's own, brought to it; 0 or an errno. */
+int knote_listen(struct knote *kn, int fd);
+void knote_close_source(struct knote *kn);
 /* One change, FreeBSD's kqueue_register(): 0 or an errno. */
 int knote_apply(struct kqueue *q, const struct kevent *change);
 /* Takes in what Linux reports and drops queued knotes whose descriptor was closed. */

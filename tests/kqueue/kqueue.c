@@ -65,8 +65,8 @@ static void queue_free(struct kqueue *q) {
     struct knote *kn;
     while ((kn = TAILQ_FIRST(&q->all))) {
         TAILQ_REMOVE(&q->all, kn, all);
-        if (kn->timer >= 0)
-            close(kn->timer);
+        if (kn->filter->release)
+            kn->filter->release(kn);
         free(kn);
     }
     TAILQ_REMOVE(&queues, q, next);

@@ -52,6 +52,16 @@ class Flag(IntFlag):
 NOTE_TRIGGER = 0x1000000
 
 
+class Timer(IntFlag):
+    """NOTE_* of TIMER, without the prefix."""
+
+    SECONDS = 0x1
+    MSECONDS = 0x2
+    USECONDS = 0x4
+    NSECONDS = 0x8
+    ABSTIME = 0x10
+
+
 class Kevent(NamedTuple):
     """One struct kevent."""
 

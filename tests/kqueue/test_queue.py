@@ -22,13 +22,6 @@ LONG = 60.0  # seconds; a wait that is always ended by something else
 
 
 @pytest.fixture
-def kq(system: LinuxKqueue) -> Iterator[int]:
-    queue = system.kqueue()
-    yield queue
-    os.close(queue)
-
-
-@pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, peer = socket.socketpair()
     with ours, peer:
@@ -84,9 +77,9 @@ def test_what_is_no_queue_is_einval_and_what_is_closed_ebadf(system: LinuxKqueue
 
 
 def test_a_filter_which_is_not_there_is_einval(system: LinuxKqueue, kq: int) -> None:
-    vnode = -4
+    aio = -3
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-        system.kevent(kq, [Kevent(0, vnode, ADD)])
+        system.kevent(kq, [Kevent(0, aio, ADD)])
 
 
 @pytest.mark.parametrize("flags", [CLEAR, DISPATCH, ONESHOT], ids=lambda flag: flag.name)
@@ -310,15 +303,6 @@ def test_a_descriptor_with_a_ghost_reports_again_once_it_is_back(
     assert [e.udata for e in system.kevent(kq, room=16, timeout=PATIENCE)] == [2]
     os.close(number)
     duplicate.close()
-
-
-def test_a_timer_which_is_armed_anew_forgets_its_expiration(system: LinuxKqueue, kq: int) -> None:
-    timer = Kevent(1, Filter.TIMER, ADD | ONESHOT)
-    system.kevent(kq, [timer._replace(data=1)])
-    assert select.select([kq], [], [], PATIENCE)[0] == [kq]
-    system.kevent(kq, [Kevent(1, USER, ADD)])
-    system.kevent(kq, [timer._replace(data=60_000)])
-    assert wait_number(system, kq) == []
 
 
 def test_write_is_silent_while_full(system: LinuxKqueue, kq: int, pair: Pair) -> None:
