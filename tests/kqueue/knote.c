@@ -199,6 +199,10 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
             knote_dequeue(kn);
             continue;
         }
+        if (kn->event.flags & EV_DROP) {
+            knote_drop(kn);
+            continue;
+        }
         /* What was to be reported once was decided when it came true. */
         if (!(kn->event.flags & EV_ONESHOT) && !kn->filter->event(kn)) {
             knote_dequeue(kn);

@@ -45,7 +45,7 @@ struct knote {
     struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
-    int source;                   /* EVFILT_TIMER: the descriptor of its own in the queue's epoll */
+    int source;                   /* TIMER, PROC: the descriptor of its own in the queue's epoll */
     TAILQ_ENTRY(knote) all, pending;
 };
 
@@ -61,7 +61,7 @@ struct kqueue {
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
-extern const struct filter timer_filter;
+extern const struct filter timer_filter, process_filter;
 
 uint64_t next_serial(void);
 
@@ -81,8 +81,9 @@ struct kqueue *kqueue_by_serial(uint64_t serial);
 /* knote_collect() of a queue met inside another one; nothing if it is being worked on already. */
 void kqueue_collect(struct kqueue *q);
 
-int misbehave_change(int filter); /* the errno that a change shall fail with, or 0 */
-bool misbehave_interrupted(void); /* shall this wait end with EINTR? */
+int misbehave_change(int filter);   /* the errno that a change shall fail with, or 0 */
+bool misbehave_interrupted(void);   /* shall this wait end with EINTR? */
+bool misbehave_hides_zombies(void); /* is a process which has exited none to EVFILT_PROC? */
 void misbehave_count_call(void);
 
 #endif

@@ -29,6 +29,7 @@ class Filter(IntEnum):
 
     READ = -1
     WRITE = -2
+    PROC = -5
     TIMER = -7
     USER = -11
 
@@ -60,6 +61,14 @@ class Timer(IntFlag):
     USECONDS = 0x4
     NSECONDS = 0x8
     ABSTIME = 0x10
+
+
+class Proc(IntFlag):
+    """NOTE_* of PROC, without the prefix."""
+
+    EXIT = 0x80000000
+    FORK = 0x40000000
+    EXEC = 0x20000000
 
 
 class Kevent(NamedTuple):

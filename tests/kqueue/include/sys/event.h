@@ -48,6 +48,7 @@ struct kevent {
 #define EV_DISPATCH 0x0080
 #define EV_KEEPUDATA 0x0200
 #define EV_SYSFLAGS 0xF000
+#define EV_DROP 0x1000
 #define EV_ERROR 0x4000
 #define EV_EOF 0x8000
 

@@ -1,0 +1,51 @@
+"""Cases about what is no descriptor's data: signals, processes, files that change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from replay import Replay
+from scenario import replays
+
+
+def child(r: Replay, recorded: int, script: str) -> subprocess.Popen[bytes]:
+    """Returns a shell that reads a line before anything else, bound to the recorded number."""
+    started = subprocess.Popen(["/bin/sh", "-c", f"read _; {script}"], stdin=subprocess.PIPE)
+    r.stack.callback(started.wait)
+    assert started.stdin is not None
+    r.stack.callback(started.stdin.close)
+    r.numbers[recorded] = started.pid
+    return started
+
+
+def go_on(process: subprocess.Popen[bytes]) -> None:
+    """Lets the shell run its script."""
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+@replays("EVFILT_PROC NOTE_EXIT")
+def processes(r: Replay) -> None:
+    """The status comes with the exit, also to who asks late, and reaps nobody."""
+    exits = child(r, 16, "exit 3")
+    r.change(1)
+    go_on(exits)
+    r.wait("exit(3)")
+    r.wait("again (auto-removed?)")
+    pid, status = os.waitpid(exits.pid, 0)
+    assert pid == exits.pid
+    r.saw(f"waitpid=child status={status}")
+    zombie = child(r, 17, "exit 4")
+    go_on(zombie)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    r.change(2)
+    r.wait("zombie child registered after its exit")
+    zombie.wait()
+    r.change(2)
+    killed = child(r, 18, "exit 5")
+    r.change(3)
+    killed.kill()
+    r.wait("killed by SIGKILL")
+    r.numbers[14] = os.getpid()
+    r.change(4)
