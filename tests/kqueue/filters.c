@@ -105,6 +105,8 @@ const struct filter *filter_find(int filter) {
         return &read_filter;
     case EVFILT_WRITE:
         return &write_filter;
+    case EVFILT_VNODE:
+        return &vnode_filter;
     case EVFILT_PROC:
         return &process_filter;
     case EVFILT_TIMER:

@@ -179,7 +179,7 @@ void knote_collect(struct kqueue *q) {
     take_edges(q, q->fd);
     take_edges(q, q->writers);
     TAILQ_FOREACH(kn, &q->all, all) {
-        bool silent = kn->filter->is_descriptor && kn->descriptor.epoll < 0;
+        bool silent = kn->filter->notified && kn->descriptor.epoll < 0;
         if (silent && !kn->queued && kn->filter->notified(kn))
             knote_activate(kn);
     }

@@ -34,6 +34,12 @@ struct filter {
     void (*deliver)(struct knote *kn, struct kevent *out);
 };
 
+/* EVFILT_VNODE, beside an inotify. */
+struct vnode {
+    int watch, parent; /* watch descriptors; parent: -1 where there is none */
+    struct stat was;   /* when last looked at */
+};
+
 struct knote {
     struct kqueue *kq;
     const struct filter *filter;
@@ -42,10 +48,11 @@ struct knote {
     int64_t sdata;   /* fflags and data as the changes gave them */
     uint64_t serial; /* never given twice: tells our epoll events from those of ghosts */
     bool active, queued, disabled;
-    struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE */
+    struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE, EVFILT_VNODE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
-    int source;                   /* TIMER, PROC: the descriptor of its own in the queue's epoll */
+    int source; /* TIMER, PROC, VNODE: the descriptor of its own in the queue's epoll */
+    struct vnode vnode;
     TAILQ_ENTRY(knote) all, pending;
 };
 
@@ -61,7 +68,7 @@ struct kqueue {
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
-extern const struct filter timer_filter, process_filter;
+extern const struct filter timer_filter, process_filter, vnode_filter;
 
 uint64_t next_serial(void);
 

@@ -29,6 +29,7 @@ class Filter(IntEnum):
 
     READ = -1
     WRITE = -2
+    VNODE = -4
     PROC = -5
     TIMER = -7
     USER = -11
@@ -69,6 +70,22 @@ class Proc(IntFlag):
     EXIT = 0x80000000
     FORK = 0x40000000
     EXEC = 0x20000000
+
+
+class Vnode(IntFlag):
+    """NOTE_* of VNODE, without the prefix."""
+
+    DELETE = 0x1
+    WRITE = 0x2
+    EXTEND = 0x4
+    ATTRIB = 0x8
+    LINK = 0x10
+    RENAME = 0x20
+    REVOKE = 0x40
+    OPEN = 0x80
+    CLOSE = 0x100
+    CLOSE_WRITE = 0x200
+    READ = 0x400
 
 
 class Kevent(NamedTuple):

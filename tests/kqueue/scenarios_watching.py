@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import tempfile
 
 from replay import Replay
 from scenario import replays
@@ -49,3 +51,36 @@ def processes(r: Replay) -> None:
     r.wait("killed by SIGKILL")
     r.numbers[14] = os.getpid()
     r.change(4)
+
+
+@replays("EVFILT_VNODE")
+def vnodes(r: Replay) -> None:
+    """What happens to a file, and to the directory which it is in."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, second, third = (os.path.join(directory, name) for name in "abc")
+        file = r.keep_fd(os.open(path, os.O_RDWR | os.O_CREAT))
+        r.bind(8, file)
+        r.bind(9, r.keep_fd(os.open(directory, os.O_RDONLY)))
+        r.passes("NOTE_ DELETE=1", because="the constants are in the header")
+        r.change(1, 2)
+        os.write(file, b"12345")
+        r.wait("write extending")
+        os.pwrite(file, b"6", 0)
+        r.wait("overwrite")
+        os.chmod(path, 0o600)
+        r.wait("chmod")
+        os.link(path, second)
+        r.wait("link")
+        os.rename(path, third)
+        r.wait("rename")
+        os.unlink(second)
+        r.wait("unlink 2nd name")
+        os.ftruncate(file, 0)
+        r.wait("ftruncate 0")
+        os.unlink(third)
+        r.wait("unlink last name")
+        os.close(file)
+        r.wait("close")
+        with socket.socket() as no_file:
+            r.bind(8, no_file)
+            r.change(1)
