@@ -109,6 +109,8 @@ const struct filter *filter_find(int filter) {
         return &vnode_filter;
     case EVFILT_PROC:
         return &process_filter;
+    case EVFILT_SIGNAL:
+        return &signal_filter;
     case EVFILT_TIMER:
         return &timer_filter;
     case EVFILT_USER:

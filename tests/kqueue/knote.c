@@ -157,6 +157,10 @@ int knote_apply(struct kqueue *q, const struct kevent *change) {
     return 0;
 }
 
+static bool knote_notified(struct knote *kn) {
+    return kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn);
+}
+
 /* Hands an epoll's edges to their knotes. A descriptor which was closed while a duplicate keeps its
  * file open goes on sending edges; their serial belongs to no knote any more. */
 static void take_edges(struct kqueue *q, int epoll) {
@@ -168,7 +172,7 @@ static void take_edges(struct kqueue *q, int epoll) {
             struct knote *kn = knote_by_serial(q, events[i].data.u64);
             if (!kn || knote_is_stale(kn))
                 continue;
-            if (kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn))
+            if (knote_notified(kn))
                 knote_activate(kn);
         }
     } while (n == 64);
@@ -179,8 +183,8 @@ void knote_collect(struct kqueue *q) {
     take_edges(q, q->fd);
     take_edges(q, q->writers);
     TAILQ_FOREACH(kn, &q->all, all) {
-        bool silent = kn->filter->notified && kn->descriptor.epoll < 0;
-        if (silent && !kn->queued && kn->filter->notified(kn))
+        bool is_refused = kn->filter->notified && kn->descriptor.epoll < 0;
+        if ((is_refused || kn->filter->is_silent) && !kn->queued && knote_notified(kn))
             knote_activate(kn);
     }
     for (kn = TAILQ_FIRST(&q->queued); kn; kn = next) {

@@ -6,6 +6,7 @@
 #ifndef KNOTE_H
 #define KNOTE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/event.h>
 #include <sys/queue.h>
@@ -15,6 +16,7 @@
 struct knote;
 
 struct filter {
+    bool is_silent;     /* Linux does not tell of everything: asked at every call */
     bool is_descriptor; /* ident is a descriptor: EBADF when it is closed, gone when it closes */
     int (*attach)(struct knote *kn); /* 0 or an errno */
     /* Takes the knote out of what its queue, which lives on, is registered with. NULL: nothing. */
@@ -34,6 +36,14 @@ struct filter {
     void (*deliver)(struct knote *kn, struct kevent *out);
 };
 
+/* EVFILT_SIGNAL, beside an eventfd that counts deliveries. */
+struct signal {
+    bool listed;  /* among those that the handler tells */
+    int doorbell; /* a signalfd, never read: a blocked signal became pending */
+    bool pending; /* it is, and was counted */
+    _Atomic(struct knote *) next;
+};
+
 /* EVFILT_VNODE, beside an inotify. */
 struct vnode {
     int watch, parent; /* watch descriptors; parent: -1 where there is none */
@@ -51,7 +61,8 @@ struct knote {
     struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE, EVFILT_VNODE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
-    int source; /* TIMER, PROC, VNODE: the descriptor of its own in the queue's epoll */
+    int source; /* TIMER, SIGNAL, PROC, VNODE: the descriptor of its own in the queue's epoll */
+    struct signal signal;
     struct vnode vnode;
     TAILQ_ENTRY(knote) all, pending;
 };
@@ -68,7 +79,7 @@ struct kqueue {
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
-extern const struct filter timer_filter, process_filter, vnode_filter;
+extern const struct filter timer_filter, signal_filter, process_filter, vnode_filter;
 
 uint64_t next_serial(void);
 
@@ -87,6 +98,16 @@ struct kqueue *kqueue_find(int kq);
 struct kqueue *kqueue_by_serial(uint64_t serial);
 /* knote_collect() of a queue met inside another one; nothing if it is being worked on already. */
 void kqueue_collect(struct kqueue *q);
+
+/* Looks whether the program replaced the action of a signal that is watched. */
+void signals_adopt(void);
+/* How many watched signals this thread took which the program ignores, and which it handles. Linux
+ * interrupts a sleeping thread for both, and for neither if the signal also woke it. */
+struct signals_taken {
+    unsigned long ignored, handled;
+};
+struct signals_taken signals_taken(void);
+void signals_fork_child(void);
 
 int misbehave_change(int filter);   /* the errno that a change shall fail with, or 0 */
 bool misbehave_interrupted(void);   /* shall this wait end with EINTR? */

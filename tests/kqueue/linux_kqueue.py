@@ -31,6 +31,7 @@ class Filter(IntEnum):
     WRITE = -2
     VNODE = -4
     PROC = -5
+    SIGNAL = -6
     TIMER = -7
     USER = -11
 

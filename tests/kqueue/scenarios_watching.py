@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 
 from replay import Replay
 from scenario import replays
+
+FREEBSD_SIGUSR1, FREEBSD_SIGUSR2 = 30, 31
 
 
 def child(r: Replay, recorded: int, script: str) -> subprocess.Popen[bytes]:
@@ -25,6 +28,29 @@ def go_on(process: subprocess.Popen[bytes]) -> None:
     """Lets the shell run its script."""
     assert process.stdin is not None
     process.stdin.close()
+
+
+@replays("EVFILT_SIGNAL")
+def signals(r: Replay) -> None:
+    """Ignored and blocked ones are counted."""
+    r.numbers = {FREEBSD_SIGUSR1: signal.SIGUSR1, FREEBSD_SIGUSR2: signal.SIGUSR2}
+    handled: list[int] = []
+    r.stack.callback(signal.signal, signal.SIGUSR2, signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+    r.change(1)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    r.wait("sent twice, SIG_IGN")
+    r.wait("again")
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))
+    r.stack.callback(signal.signal, signal.SIGUSR1, before)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    r.change(2)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    r.wait("blocked signal with handler")
+    r.saw(f"still pending={len(signal.sigpending() & {signal.SIGUSR1})}")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+    assert handled == [signal.SIGUSR1]
+    r.change(3)
 
 
 @replays("EVFILT_PROC NOTE_EXIT")

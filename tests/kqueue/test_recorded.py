@@ -22,7 +22,6 @@ GATES = {
     "kevent interrupted by a handled signal": (
         "the recorded signal went to another thread; the second recording has it rightly"
     ),
-    "EVFILT_SIGNAL": "the filter is not implemented",
     "tty / char device: console": "a test machine has no console",
     "SCM_RIGHTS: can a kqueue fd be passed?": "the descriptor is an epoll, which can be passed",
     "sendfile-less big write: EVFILT_WRITE low-water (SO_SNDLOWAT) tcp": (
