@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,12 @@ from linux_kqueue import LinuxKqueue, build
 def system(pytestconfig: pytest.Config) -> LinuxKqueue:
     """The compiled kqueue."""
     return LinuxKqueue(build(Path(pytestconfig.cache.mkdir("kqueue"))))
+
+
+@pytest.fixture
+def kq(system: LinuxKqueue) -> Iterator[int]:
+    """A queue, and when it is closed nothing left of its knotes."""
+    queue = system.kqueue()
+    yield queue
+    os.close(queue)
+    os.close(system.kqueue())

@@ -12,6 +12,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -82,6 +83,13 @@ static enum kind kind_of(int fd, mode_t mode) {
     return KIND_POLLED;
 }
 
+/* A file can be opened twice and have one inode; epoll, which would tell the two apart, refuses it.
+ * So the open file itself is marked: F_SETSIG belongs to it, and means nothing without O_ASYNC. */
+static void mark(struct descriptor *d) {
+    d->epoll = -1;
+    d->marked = fcntl(d->fd, F_SETSIG, SIGIO) == 0; /* not where O_PATH opened it */
+}
+
 int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uint64_t serial) {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -112,7 +120,19 @@ int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uin
         d->kind = KIND_DEVICE;
     else if (errno != EPERM && errno != ELOOP)
         return errno;
-    d->epoll = -1;
+    mark(d);
+    return 0;
+}
+
+int descriptor_attach_named(struct descriptor *d, int fd, struct stat *st) {
+    if (fstat(fd, st) < 0)
+        return errno;
+    *d = (struct descriptor){.fd = fd, .dev = st->st_dev, .ino = st->st_ino};
+    d->kind = kind_of(fd, st->st_mode);
+    bool anonymous = !(st->st_mode & S_IFMT); /* an eventfd and its like: no vnode */
+    if (anonymous || S_ISSOCK(st->st_mode) || d->kind == KIND_PIPE)
+        return EINVAL; /* recorded: "EVFILT_VNODE", the last line */
+    mark(d);
     return 0;
 }
 
@@ -129,7 +149,8 @@ bool descriptor_is_stale(const struct descriptor *d) {
             return true;
     }
     if (d->epoll < 0)
-        return fstat(d->fd, &st) < 0 || st.st_dev != d->dev || st.st_ino != d->ino;
+        return fstat(d->fd, &st) < 0 || st.st_dev != d->dev || st.st_ino != d->ino ||
+               (d->marked && fcntl(d->fd, F_GETSIG) != SIGIO);
     /* EEXIST is said of exactly the registered pair of number and open file. */
     if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, d->fd, &(struct epoll_event){0}) < 0)
         return errno != EEXIST;

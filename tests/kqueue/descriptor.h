@@ -1,5 +1,5 @@
-/* What READ and WRITE ask of a Linux descriptor: what it is, whether it is still the same open
- * file, and whether FreeBSD would call it readable or writable. Knows nothing of knotes. */
+/* What READ, WRITE and VNODE ask of a Linux descriptor: what it is, whether it is still the same
+ * open file, and whether FreeBSD would call it readable or writable. Knows nothing of knotes. */
 #ifndef DESCRIPTOR_H
 #define DESCRIPTOR_H
 
@@ -27,6 +27,7 @@ struct descriptor {
     int epoll; /* where it is registered, or -1: Linux won't notify us about it */
     dev_t dev;
     ino_t ino;
+    bool marked;    /* without epoll: the open file was, so as to know it again */
     uint64_t queue; /* KIND_KQUEUE: the inner queue's serial */
     bool listened;  /* a TCP socket that was seen listening */
 };
@@ -44,6 +45,8 @@ struct condition {
 
 /* Fills d and registers it with the epoll, under `serial`; 0 or the errno FreeBSD gives. */
 int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uint64_t serial);
+/* Fills d and *st for a file that has a name, registering nothing; EINVAL for everything else. */
+int descriptor_attach_named(struct descriptor *d, int fd, struct stat *st);
 void descriptor_detach(struct descriptor *d);
 /* Was the number closed, or does it name another open file by now? */
 bool descriptor_is_stale(const struct descriptor *d);

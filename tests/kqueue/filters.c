@@ -1,11 +1,7 @@
-/* The filters: what each asks of Linux, after FreeBSD's filterops of the same names. */
+/* The filters by their numbers, and those of descriptors and of the program itself: READ, WRITE and
+ * USER, after FreeBSD's filterops of the same names. */
 #define _GNU_SOURCE 1
 #include "knote.h"
-
-#include <errno.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 /* FreeBSD numbers its errors otherwise, but a caller on Linux compares with Linux's errno.h. */
 static void show(struct knote *kn) {
@@ -80,103 +76,6 @@ static void user_deliver(struct knote *kn, struct kevent *out) {
         kn->triggered = false;
 }
 
-/* Nanoseconds, or -1 when the change is invalid. */
-static int64_t timer_period(const struct knote *kn) {
-    static const unsigned int units = NOTE_SECONDS | NOTE_MSECONDS | NOTE_USECONDS | NOTE_NSECONDS;
-    int64_t period = kn->sdata, unit;
-    switch (kn->sfflags & units) {
-    case NOTE_SECONDS:
-        unit = 1000000000;
-        break;
-    case NOTE_MSECONDS:
-    case 0:
-        unit = 1000000;
-        break;
-    case NOTE_USECONDS:
-        unit = 1000;
-        break;
-    case NOTE_NSECONDS:
-        unit = 1;
-        break;
-    default:
-        return -1;
-    }
-    if (period < 0 || kn->sfflags & ~(units | NOTE_ABSTIME))
-        return -1;
-    if (period == 0 && !(kn->event.flags & EV_ONESHOT))
-        period = 1; /* recorded: "EVFILT_TIMER", period 0 */
-    return period > INT64_MAX / unit ? INT64_MAX : period * unit;
-}
-
-static int timer_start(struct knote *kn) {
-    int64_t period = timer_period(kn);
-    if (period < 0)
-        return EINVAL;
-    bool absolute = kn->sfflags & NOTE_ABSTIME;
-    if (period == 0)
-        period = 1; /* to timerfd_settime(2) zero means never */
-    struct timespec ts = {.tv_sec = period / 1000000000, .tv_nsec = period % 1000000000};
-    struct itimerspec its = {.it_value = ts};
-    if (!absolute && !(kn->event.flags & EV_ONESHOT))
-        its.it_interval = ts;
-    /* Another clock needs another timerfd, under the same serial. */
-    if (kn->timer >= 0)
-        close(kn->timer);
-    kn->timer =
-        timerfd_create(absolute ? CLOCK_REALTIME : CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = kn->serial};
-    if (kn->timer < 0 ||
-        timerfd_settime(kn->timer, absolute ? TFD_TIMER_ABSTIME : 0, &its, NULL) < 0 ||
-        epoll_ctl(kn->kq->fd, EPOLL_CTL_ADD, kn->timer, &event) < 0)
-        return errno;
-    kn->event.data = 0;
-    kn->active = false; /* an expiration of the earlier timer is forgotten */
-    return 0;
-}
-
-static void timer_detach(struct knote *kn) {
-    if (kn->timer >= 0)
-        close(kn->timer);
-    kn->timer = -1;
-}
-
-static int timer_attach(struct knote *kn) {
-    if (!(kn->sfflags & NOTE_ABSTIME))
-        kn->event.flags |= EV_CLEAR;
-    int error = timer_start(kn);
-    if (error)
-        timer_detach(kn);
-    return error;
-}
-
-static bool timer_event(struct knote *kn) {
-    uint64_t expirations;
-    if (read(kn->timer, &expirations, sizeof(expirations)) == sizeof(expirations))
-        kn->event.data += (int64_t)expirations;
-    return kn->event.data != 0;
-}
-
-static int timer_touch(struct knote *kn, const struct kevent *change) {
-    if (!(change->flags & EV_ADD))
-        return 0;
-    unsigned int sfflags = kn->sfflags;
-    int64_t sdata = kn->sdata;
-    kn->sfflags = change->fflags;
-    kn->sdata = change->data;
-    int error = timer_start(kn);
-    if (error) {
-        kn->sfflags = sfflags;
-        kn->sdata = sdata;
-    }
-    return error;
-}
-
-static void timer_deliver(struct knote *kn, struct kevent *out) {
-    (void)out;
-    if (kn->event.flags & EV_CLEAR)
-        kn->event.data = 0;
-}
-
 static const struct filter read_filter = {
     .is_descriptor = true,
     .attach = read_attach,
@@ -200,20 +99,18 @@ static const struct filter user_filter = {
     .deliver = user_deliver,
 };
 
-static const struct filter timer_filter = {
-    .attach = timer_attach,
-    .detach = timer_detach,
-    .event = timer_event,
-    .touch = timer_touch,
-    .deliver = timer_deliver,
-};
-
 const struct filter *filter_find(int filter) {
     switch (filter) {
     case EVFILT_READ:
         return &read_filter;
     case EVFILT_WRITE:
         return &write_filter;
+    case EVFILT_VNODE:
+        return &vnode_filter;
+    case EVFILT_PROC:
+        return &process_filter;
+    case EVFILT_SIGNAL:
+        return &signal_filter;
     case EVFILT_TIMER:
         return &timer_filter;
     case EVFILT_USER:

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 static void knote_enqueue(struct knote *kn) {
     struct kqueue *q = kn->kq;
@@ -43,8 +44,21 @@ static void knote_drop(struct knote *kn) {
         knote_dequeue(kn);
     if (kn->filter->detach)
         kn->filter->detach(kn);
+    if (kn->filter->release)
+        kn->filter->release(kn);
     TAILQ_REMOVE(&kn->kq->all, kn, all);
     free(kn);
+}
+
+int knote_listen(struct knote *kn, int fd) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = kn->serial};
+    return epoll_ctl(kn->kq->fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+void knote_close_source(struct knote *kn) {
+    if (kn->source >= 0)
+        close(kn->source);
+    kn->source = -1;
 }
 
 static bool knote_is_stale(const struct knote *kn) {
@@ -88,9 +102,11 @@ static int knote_add(struct kqueue *q, const struct filter *filter, const struct
     kn->sdata = change->data;
     kn->serial = next_serial();
     kn->disabled = change->flags & EV_DISABLE;
-    kn->timer = -1;
+    kn->source = -1;
     int error = filter->attach(kn);
     if (error) {
+        if (filter->release)
+            filter->release(kn);
         free(kn);
         return error;
     }
@@ -141,6 +157,10 @@ int knote_apply(struct kqueue *q, const struct kevent *change) {
     return 0;
 }
 
+static bool knote_notified(struct knote *kn) {
+    return kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn);
+}
+
 /* Hands an epoll's edges to their knotes. A descriptor which was closed while a duplicate keeps its
  * file open goes on sending edges; their serial belongs to no knote any more. */
 static void take_edges(struct kqueue *q, int epoll) {
@@ -152,7 +172,7 @@ static void take_edges(struct kqueue *q, int epoll) {
             struct knote *kn = knote_by_serial(q, events[i].data.u64);
             if (!kn || knote_is_stale(kn))
                 continue;
-            if (kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn))
+            if (knote_notified(kn))
                 knote_activate(kn);
         }
     } while (n == 64);
@@ -163,8 +183,8 @@ void knote_collect(struct kqueue *q) {
     take_edges(q, q->fd);
     take_edges(q, q->writers);
     TAILQ_FOREACH(kn, &q->all, all) {
-        bool silent = kn->filter->is_descriptor && kn->descriptor.epoll < 0;
-        if (silent && !kn->queued && kn->filter->notified(kn))
+        bool is_refused = kn->filter->notified && kn->descriptor.epoll < 0;
+        if ((is_refused || kn->filter->is_silent) && !kn->queued && knote_notified(kn))
             knote_activate(kn);
     }
     for (kn = TAILQ_FIRST(&q->queued); kn; kn = next) {
@@ -183,6 +203,10 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
             knote_dequeue(kn);
             continue;
         }
+        if (kn->event.flags & EV_DROP) {
+            knote_drop(kn);
+            continue;
+        }
         /* What was to be reported once was decided when it came true. */
         if (!(kn->event.flags & EV_ONESHOT) && !kn->filter->event(kn)) {
             knote_dequeue(kn);
@@ -195,8 +219,12 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
             knote_drop(kn);
             continue;
         }
-        if (kn->filter->deliver)
+        if (kn->filter->deliver) {
             kn->filter->deliver(kn, out);
+        } else if (kn->event.flags & EV_CLEAR) {
+            kn->event.fflags = 0;
+            kn->event.data = 0;
+        }
         if (kn->event.flags & (EV_CLEAR | EV_DISPATCH)) {
             knote_dequeue(kn);
             kn->active = false;

@@ -6,6 +6,7 @@
 #ifndef KNOTE_H
 #define KNOTE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/event.h>
 #include <sys/queue.h>
@@ -15,9 +16,14 @@
 struct knote;
 
 struct filter {
+    bool is_silent;     /* Linux does not tell of everything: asked at every call */
     bool is_descriptor; /* ident is a descriptor: EBADF when it is closed, gone when it closes */
     int (*attach)(struct knote *kn); /* 0 or an errno */
+    /* Takes the knote out of what its queue, which lives on, is registered with. NULL: nothing. */
     void (*detach)(struct knote *kn);
+    /* Gives back what is the knote's own, be its queue still there or not, or attach() failed half
+     * way. NULL: nothing. */
+    void (*release)(struct knote *kn);
     /* Is the knote's condition true now? Brings kn->event up to date. */
     bool (*event)(struct knote *kn);
     /* Linux notified us: does that make the event true again? NULL: whenever event() says so. */
@@ -25,8 +31,23 @@ struct filter {
     /* A change to a knote which exists; 0 or an errno. NULL: the change's fflags and data simply
      * replace the earlier ones. */
     int (*touch)(struct knote *kn, const struct kevent *change);
-    /* The last word on what is returned, and what EV_CLEAR resets. NULL: nothing. */
+    /* The last word on what is returned, and what EV_CLEAR resets. NULL: EV_CLEAR zeroes fflags and
+     * data. */
     void (*deliver)(struct knote *kn, struct kevent *out);
+};
+
+/* EVFILT_SIGNAL, beside an eventfd that counts deliveries. */
+struct signal {
+    bool listed;  /* among those that the handler tells */
+    int doorbell; /* a signalfd, never read: a blocked signal became pending */
+    bool pending; /* it is, and was counted */
+    _Atomic(struct knote *) next;
+};
+
+/* EVFILT_VNODE, beside an inotify. */
+struct vnode {
+    int watch, parent; /* watch descriptors; parent: -1 where there is none */
+    struct stat was;   /* when last looked at */
 };
 
 struct knote {
@@ -37,10 +58,12 @@ struct knote {
     int64_t sdata;   /* fflags and data as the changes gave them */
     uint64_t serial; /* never given twice: tells our epoll events from those of ghosts */
     bool active, queued, disabled;
-    struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE */
+    struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE, EVFILT_VNODE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
-    int timer;                    /* EVFILT_TIMER: the timerfd */
+    int source; /* TIMER, SIGNAL, PROC, VNODE: the descriptor of its own in the queue's epoll */
+    struct signal signal;
+    struct vnode vnode;
     TAILQ_ENTRY(knote) all, pending;
 };
 
@@ -56,9 +79,13 @@ struct kqueue {
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
+extern const struct filter timer_filter, signal_filter, process_filter, vnode_filter;
 
 uint64_t next_serial(void);
 
+/* Has the edges of fd, which is the knote's own, brought to it; 0 or an errno. */
+int knote_listen(struct knote *kn, int fd);
+void knote_close_source(struct knote *kn);
 /* One change, FreeBSD's kqueue_register(): 0 or an errno. */
 int knote_apply(struct kqueue *q, const struct kevent *change);
 /* Takes in what Linux reports and drops queued knotes whose descriptor was closed. */
@@ -72,8 +99,19 @@ struct kqueue *kqueue_by_serial(uint64_t serial);
 /* knote_collect() of a queue met inside another one; nothing if it is being worked on already. */
 void kqueue_collect(struct kqueue *q);
 
-int misbehave_change(int filter); /* the errno that a change shall fail with, or 0 */
-bool misbehave_interrupted(void); /* shall this wait end with EINTR? */
+/* Looks whether the program replaced the action of a signal that is watched. */
+void signals_adopt(void);
+/* How many watched signals this thread took which the program ignores, and which it handles. Linux
+ * interrupts a sleeping thread for both, and for neither if the signal also woke it. */
+struct signals_taken {
+    unsigned long ignored, handled;
+};
+struct signals_taken signals_taken(void);
+void signals_fork_child(void);
+
+int misbehave_change(int filter);   /* the errno that a change shall fail with, or 0 */
+bool misbehave_interrupted(void);   /* shall this wait end with EINTR? */
+bool misbehave_hides_zombies(void); /* is a process which has exited none to EVFILT_PROC? */
 void misbehave_count_call(void);
 
 #endif

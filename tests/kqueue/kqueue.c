@@ -65,8 +65,8 @@ static void queue_free(struct kqueue *q) {
     struct knote *kn;
     while ((kn = TAILQ_FIRST(&q->all))) {
         TAILQ_REMOVE(&q->all, kn, all);
-        if (kn->timer >= 0)
-            close(kn->timer);
+        if (kn->filter->release)
+            kn->filter->release(kn);
         free(kn);
     }
     TAILQ_REMOVE(&queues, q, next);
@@ -96,6 +96,7 @@ static void fork_parent(void) {
 /* "The queue is not inherited by a child created with fork(2)", kqueue(2). */
 static void fork_child(void) {
     struct kqueue *q;
+    signals_fork_child();
     while ((q = TAILQ_FIRST(&queues))) {
         if (is_queue(q->fd, q))
             close(q->fd);
@@ -234,10 +235,22 @@ static int wait_for_events(struct kqueue *q, struct kevent *events, int nevents,
         if (n || polling)
             return n;
         /* Closed meanwhile: recorded: "kq closed by another thread": sleeps to the end. */
+        struct signals_taken before = signals_taken();
         n = sleep_on(q ? q->fd : -1, deadline);
-        if (n < 0)
-            return -1;
+        int error = errno;
+        struct signals_taken after = signals_taken();
         q = kqueue_by_serial(serial);
+        bool handled = after.handled != before.handled;
+        if (n < 0 || handled) {
+            /* FreeBSD queues a watched signal before it interrupts whoever sleeps. */
+            int found = q ? scan(q, events, nevents) : 0;
+            if (found)
+                return found;
+            if (!handled && error == EINTR && after.ignored != before.ignored)
+                continue;
+            errno = handled ? EINTR : error;
+            return -1;
+        }
         if (n == 0)
             return q ? scan(q, events, nevents) : 0;
     }
@@ -249,6 +262,7 @@ int kevent(int kq, const struct kevent *changelist, int nchanges, struct kevent 
     int n;
     misbehave_count_call();
     pthread_mutex_lock(&lock);
+    signals_adopt();
     struct kqueue *q = kqueue_find(kq);
     if (!q) {
         errno = fcntl(kq, F_GETFD) < 0 ? EBADF : EINVAL;

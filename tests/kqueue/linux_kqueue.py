@@ -29,6 +29,9 @@ class Filter(IntEnum):
 
     READ = -1
     WRITE = -2
+    VNODE = -4
+    PROC = -5
+    SIGNAL = -6
     TIMER = -7
     USER = -11
 
@@ -50,6 +53,40 @@ class Flag(IntFlag):
 
 
 NOTE_TRIGGER = 0x1000000
+
+
+class Timer(IntFlag):
+    """NOTE_* of TIMER, without the prefix."""
+
+    SECONDS = 0x1
+    MSECONDS = 0x2
+    USECONDS = 0x4
+    NSECONDS = 0x8
+    ABSTIME = 0x10
+
+
+class Proc(IntFlag):
+    """NOTE_* of PROC, without the prefix."""
+
+    EXIT = 0x80000000
+    FORK = 0x40000000
+    EXEC = 0x20000000
+
+
+class Vnode(IntFlag):
+    """NOTE_* of VNODE, without the prefix."""
+
+    DELETE = 0x1
+    WRITE = 0x2
+    EXTEND = 0x4
+    ATTRIB = 0x8
+    LINK = 0x10
+    RENAME = 0x20
+    REVOKE = 0x40
+    OPEN = 0x80
+    CLOSE = 0x100
+    CLOSE_WRITE = 0x200
+    READ = 0x400
 
 
 class Kevent(NamedTuple):

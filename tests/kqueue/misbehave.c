@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_int interrupts, failures, no_user;
+static atomic_int interrupts, failures, no_user, no_zombies;
 static atomic_long calls;
 
 void kqueue_misbehave(const char *fault, int times) {
@@ -18,6 +18,8 @@ void kqueue_misbehave(const char *fault, int times) {
         failures = times;
     else if (strcmp(fault, "no-user") == 0)
         no_user = times;
+    else if (strcmp(fault, "no-zombies") == 0)
+        no_zombies = times;
     else
         abort();
 }
@@ -46,4 +48,8 @@ int misbehave_change(int filter) {
 
 bool misbehave_interrupted(void) {
     return take(&interrupts);
+}
+
+bool misbehave_hides_zombies(void) {
+    return no_zombies > 0;
 }

@@ -253,11 +253,12 @@ class Replay:
         idents = {fd: recorded for recorded, fd in self.numbers.items()}
         flags = Flag(event.flags)
         text = os.strerror
+        fails = Flag.EOF in flags and event.filter in (Filter.READ, Filter.WRITE)
         return Entry(
             Filter(event.filter).name,
             idents.get(event.ident, event.ident),
             frozenset(flag.name or "" for flag in flags),
-            text(event.fflags) if Flag.EOF in flags and event.fflags else event.fflags,
+            text(event.fflags) if fails and event.fflags else event.fflags,
             text(event.data) if Flag.ERROR in flags and event.data else event.data,
             event.udata,
         )

@@ -5,27 +5,22 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import select
+import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 
 import pytest
-from linux_kqueue import NOTE_TRIGGER, Filter, Flag, Kevent, LinuxKqueue
+from linux_kqueue import NOTE_TRIGGER, Filter, Flag, Kevent, LinuxKqueue, Proc, Vnode
 from replay import GLIMPSE, PATIENCE, drain, fill, is_asleep, wait_until
 
 ADD, CLEAR, DELETE, DISPATCH = Flag.ADD, Flag.CLEAR, Flag.DELETE, Flag.DISPATCH
 ENABLE, ONESHOT = Flag.ENABLE, Flag.ONESHOT
 READ, USER, WRITE = Filter.READ, Filter.USER, Filter.WRITE
 LONG = 60.0  # seconds; a wait that is always ended by something else
-
-
-@pytest.fixture
-def kq(system: LinuxKqueue) -> Iterator[int]:
-    queue = system.kqueue()
-    yield queue
-    os.close(queue)
 
 
 @pytest.fixture
@@ -62,6 +57,68 @@ def test_2000_queues_leak_no_descriptor(system: LinuxKqueue, pair: Pair) -> None
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize("deleted", [True, False])
+def test_no_filter_leaks_a_descriptor(system: LinuxKqueue, kq: int, deleted: bool) -> None:
+    with tempfile.TemporaryFile() as file:
+        knotes = [
+            Kevent(file.fileno(), Filter.VNODE, ADD, Vnode.WRITE),
+            Kevent(os.getppid(), Filter.PROC, ADD, Proc.EXIT),
+            Kevent(signal.SIGURG, Filter.SIGNAL, ADD),
+            Kevent(1, Filter.TIMER, ADD, data=60_000),
+        ]
+
+        def one() -> None:
+            queue = kq if deleted else system.kqueue()
+            system.kevent(queue, knotes)
+            if deleted:
+                system.kevent(queue, [knote._replace(flags=DELETE) for knote in knotes])
+            else:
+                os.close(queue)
+                os.close(system.kqueue())
+
+        one()
+        before = open_descriptors()
+        for _ in range(20):
+            one()
+        assert open_descriptors() == before
+
+
+@pytest.mark.parametrize(
+    ("which", "room"),
+    [
+        (Filter.VNODE, 0),
+        (Filter.PROC, 0),
+        (Filter.SIGNAL, 0),
+        (Filter.SIGNAL, 1),  # it has two
+        (Filter.TIMER, 0),
+    ],
+)
+def test_a_knote_without_room_for_its_descriptor_is_refused_and_leaks_none(
+    system: LinuxKqueue, kq: int, which: Filter, room: int
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with tempfile.TemporaryFile() as file:
+        idents = {
+            Filter.VNODE: file.fileno(),
+            Filter.PROC: os.getppid(),
+            Filter.SIGNAL: signal.SIGURG,
+            Filter.TIMER: 1,
+        }
+        change = Kevent(idents[which], which, ADD, data=1)
+        lowest_free = os.dup(kq)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + room, hard))
+        try:
+            with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+                system.kevent(kq, [change])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with pytest.raises(FileNotFoundError):
+            system.kevent(kq, [change._replace(flags=DELETE)])
+        assert os.dup(kq) == lowest_free
+        os.close(lowest_free)
+
+
 def test_a_queue_which_took_over_the_number_of_another_starts_empty(
     system: LinuxKqueue, pair: Pair
 ) -> None:
@@ -84,9 +141,9 @@ def test_what_is_no_queue_is_einval_and_what_is_closed_ebadf(system: LinuxKqueue
 
 
 def test_a_filter_which_is_not_there_is_einval(system: LinuxKqueue, kq: int) -> None:
-    vnode = -4
+    aio = -3
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-        system.kevent(kq, [Kevent(0, vnode, ADD)])
+        system.kevent(kq, [Kevent(0, aio, ADD)])
 
 
 @pytest.mark.parametrize("flags", [CLEAR, DISPATCH, ONESHOT], ids=lambda flag: flag.name)
@@ -310,15 +367,6 @@ def test_a_descriptor_with_a_ghost_reports_again_once_it_is_back(
     assert [e.udata for e in system.kevent(kq, room=16, timeout=PATIENCE)] == [2]
     os.close(number)
     duplicate.close()
-
-
-def test_a_timer_which_is_armed_anew_forgets_its_expiration(system: LinuxKqueue, kq: int) -> None:
-    timer = Kevent(1, Filter.TIMER, ADD | ONESHOT)
-    system.kevent(kq, [timer._replace(data=1)])
-    assert select.select([kq], [], [], PATIENCE)[0] == [kq]
-    system.kevent(kq, [Kevent(1, USER, ADD)])
-    system.kevent(kq, [timer._replace(data=60_000)])
-    assert wait_number(system, kq) == []
 
 
 def test_write_is_silent_while_full(system: LinuxKqueue, kq: int, pair: Pair) -> None:

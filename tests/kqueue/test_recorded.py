@@ -10,6 +10,7 @@ import scenarios_descriptor  # noqa: F401 - each registers its scenarios
 import scenarios_queue  # noqa: F401
 import scenarios_stream  # noqa: F401
 import scenarios_waiting  # noqa: F401
+import scenarios_watching  # noqa: F401
 from linux_kqueue import LinuxKqueue
 from recording import Case, load
 from replay import Replay
@@ -21,9 +22,6 @@ GATES = {
     "kevent interrupted by a handled signal": (
         "the recorded signal went to another thread; the second recording has it rightly"
     ),
-    "EVFILT_SIGNAL": "the filter is not implemented",
-    "EVFILT_PROC NOTE_EXIT": "the filter is not implemented",
-    "EVFILT_VNODE": "the filter is not implemented",
     "tty / char device: console": "a test machine has no console",
     "SCM_RIGHTS: can a kqueue fd be passed?": "the descriptor is an epoll, which can be passed",
     "sendfile-less big write: EVFILT_WRITE low-water (SO_SNDLOWAT) tcp": (

@@ -7,6 +7,8 @@
  *            a kevent() call with room for events and a timeout other than zero.
  * "ENOMEM":  the next `times` changes fail with ENOMEM and are not applied.
  * "no-user": EVFILT_USER is an unknown filter (EINVAL) until switched off again.
+ * "no-zombies": to EVFILT_PROC a process which has exited is none (ESRCH), as on macOS, NetBSD and
+ *            OpenBSD, until switched off again.
  * 0 times switches a fault off; an unknown name aborts. */
 void kqueue_misbehave(const char *fault, int times);
 

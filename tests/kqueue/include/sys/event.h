@@ -48,6 +48,7 @@ struct kevent {
 #define EV_DISPATCH 0x0080
 #define EV_KEEPUDATA 0x0200
 #define EV_SYSFLAGS 0xF000
+#define EV_DROP 0x1000
 #define EV_ERROR 0x4000
 #define EV_EOF 0x8000
 
@@ -68,6 +69,10 @@ struct kevent {
 #define NOTE_LINK 0x00000010
 #define NOTE_RENAME 0x00000020
 #define NOTE_REVOKE 0x00000040
+#define NOTE_OPEN 0x00000080
+#define NOTE_CLOSE 0x00000100
+#define NOTE_CLOSE_WRITE 0x00000200
+#define NOTE_READ 0x00000400
 
 #define NOTE_EXIT 0x80000000
 #define NOTE_FORK 0x40000000
