@@ -71,6 +71,8 @@ int kernel_raw(const room *b, int i, raw_field *fields, int room_for);
 
 /* (locked) A waker's registration: fills in what it made, what went, and w->fd. */
 int kernel_waker_open(selector *s, waker *w, uint64_t token);
+
+/* Wakes; neither waker nor selector is closed meanwhile. */
 int kernel_waker_wake(selector *s, const waker *w);
 
 /* (locked) Removes the waker from the kernel and closes its descriptor. */

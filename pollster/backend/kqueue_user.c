@@ -155,9 +155,9 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
 }
 
 int kernel_waker_wake(selector *s, const waker *w) {
-    return w->fd >= 0
-               ? write_byte(w->fd)
-               : trigger(s, w->made.index, udata_of(w->made.index, &s->all.at[w->made.index]));
+    const registration made = {.generation = w->made.generation}; /* the tables may be moving */
+    return w->fd >= 0 ? write_byte(w->fd)
+                      : trigger(s, w->made.index, udata_of(w->made.index, &made));
 }
 
 void kernel_waker_close(selector *s, const registration *r) {

@@ -67,10 +67,21 @@ static int enter(selector *s) {
     return atomic_load(&s->closed) ? -ESHUTDOWN : 0;
 }
 
+static void close_all(selector *s) {
+    pthread_mutex_lock(&s->all.lock);
+    for (uint32_t i = 1; i < s->all.extent; i++)
+        if (s->all.at[i].kind == KIND_WAKER) {
+            kernel_waker_close(s, &s->all.at[i]);
+            registration_end(&s->all, i);
+        }
+    pthread_mutex_unlock(&s->all.lock);
+    kernel_close(s);
+}
+
 static void leave(selector *s) {
     if (atomic_fetch_sub(&s->using, 1) == 1 && atomic_load(&s->closed) &&
         atomic_exchange(&s->open, 0))
-        kernel_close(s);
+        close_all(s);
 }
 
 static int lock(selector *s) {
@@ -100,11 +111,6 @@ static int shut(selector *s) {
         atomic_store(&s->closed, 0);
         return result;
     }
-    for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].kind == KIND_WAKER) {
-            kernel_waker_close(s, &s->all.at[i]);
-            s->all.at[i].fd = -1;
-        }
     return 0;
 }
 
@@ -370,7 +376,7 @@ int waker_open(selector *s, waker *w, uint64_t token) {
     int result = lock_open(s);
     if (result < 0)
         return result;
-    *w = (waker){.owner = s, .fd = -1};
+    *w = (waker){.owner = s, .fd = -1, .users = 1};
     result = kernel_waker_open(s, w, token);
     if (result < 0)
         return unlock(s, result);
@@ -385,21 +391,45 @@ static bool is_registered(const waker *w) {
            t->at[index].generation == w->made.generation;
 }
 
+static void end_waker(waker *w) {
+    selector *s = w->owner;
+    if (lock_open(s) < 0)
+        return; /* whoever closes the selector ends it */
+    if (is_registered(w)) {
+        kernel_waker_close(s, &s->all.at[w->made.index]);
+        registration_end(&s->all, w->made.index);
+    }
+    unlock(s, 0);
+}
+
+static void let_go(waker *w) {
+    if (__atomic_sub_fetch(&w->users, 1, __ATOMIC_SEQ_CST) == 0)
+        end_waker(w);
+}
+
+/* No lock is held: who is woken may run at once, on this very processor, and would wait for it. */
 int waker_wake(waker *w) {
-    int result = w->owner ? lock_open(w->owner) : -ENOENT;
-    if (result < 0)
-        return result;
-    return unlock(w->owner, is_registered(w) ? kernel_waker_wake(w->owner, w) : -ENOENT);
+    selector *s = w->owner;
+    if (!s)
+        return -ENOENT;
+    int result = enter(s);
+    if (result == 0) {
+        __atomic_add_fetch(&w->users, 1, __ATOMIC_SEQ_CST);
+        bool closed = __atomic_load_n(&w->closed, __ATOMIC_SEQ_CST);
+        result = closed ? -ENOENT : kernel_waker_wake(s, w);
+        let_go(w);
+    }
+    if (result != -ECHILD)
+        leave(s);
+    return result;
 }
 
 int waker_close(waker *w) {
-    selector *s = w->owner;
-    int result = s ? lock_open(s) : -ENOENT;
+    int result = w->owner ? selector_check(w->owner) : -ENOENT;
     if (result < 0)
         return result;
-    if (!is_registered(w))
-        return unlock(s, -ENOENT);
-    kernel_waker_close(s, &s->all.at[w->made.index]);
-    registration_end(&s->all, w->made.index);
-    return unlock(s, 0);
+    if (__atomic_exchange_n(&w->closed, 1, __ATOMIC_SEQ_CST))
+        return -ENOENT;
+    let_go(w);
+    return 0;
 }

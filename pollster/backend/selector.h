@@ -81,6 +81,8 @@ typedef struct {
     registration_id made;
     registration_id gone; /* a stale registration of a reused fd number, found meanwhile */
     int fd;               /* what wake() writes to; -1 where it triggers a user event */
+    int users;            /* its owner and each wake() under way: the last one ends it */
+    int closed;           /* both are read and changed atomically */
 } waker;
 
 /* One field of a kernel's event structure, for people who debug. */
