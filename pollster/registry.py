@@ -4,11 +4,11 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, Self, SupportsIndex, cast
+from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
-from pollster.backend._python import UNFIT, Changes
+from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, failure
 from pollster.interest import Interest
@@ -20,7 +20,8 @@ __all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
-_CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
+CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
+REGISTER, REREGISTER, DEREGISTER = range(3)
 
 
 class Registration(NamedTuple):
@@ -32,7 +33,7 @@ class Registration(NamedTuple):
     trigger: Trigger
 
 
-class Registry:
+class Registry(_python.Registry):
     """Registers sources with the Poll that it belongs to; `Poll.registry` is the only way to one.
 
     Its methods may be called from any thread while others poll: a waiting poll sees the effect.
@@ -50,14 +51,11 @@ class Registry:
     (None, None)
     """
 
-    __slots__ = ("_changes", "_deregister", "_register", "_reregister", "_selector")
+    __slots__ = ("_selector",)
 
-    def __init__(self, selector: Selector, changes: Changes | None = None) -> None:
+    def __init__(self, selector: Selector) -> None:
         self._selector = selector
-        self._changes = selector if changes is None else changes
-        self._register = self._changes.register
-        self._reregister = self._changes.reregister
-        self._deregister = self._changes.deregister
+        self._begin(selector, False)
 
     def register(
         self,
@@ -87,9 +85,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        code = self._register(source, token, interest, trigger)
-        if code:
-            self._explain(code, "register", source, token, interest, trigger)
+        self._look_closer(REGISTER, source, token, interest, trigger)
 
     def reregister(
         self,
@@ -120,9 +116,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        code = self._reregister(source, token, interest, trigger)
-        if code:
-            self._explain(code, "reregister", source, token, interest, trigger)
+        self._look_closer(REREGISTER, source, token, interest, trigger)
 
     def deregister(self, source: SourceLike) -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
@@ -146,9 +140,7 @@ class Registry:
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
-        code = self._deregister(source)
-        if code:
-            self._explain(code, "deregister", source)
+        self._look_closer(DEREGISTER, source)
 
     def batch(self) -> "Batch":
         """Returns a `Batch`: changes that are made together, in few system calls.
@@ -177,33 +169,36 @@ class Registry:
                 found.append(Registration(source, Token(view.token), *kinds))
         return iter(found)
 
-    def _explain(self, code: int, name: str, source: SourceLike, *how: Any) -> None:
-        """Raises what the result of a change means, or makes it where it only was not plain.
+    def _look_closer(self, what: int, source: SourceLike, *how: Any) -> None:
+        """Makes a change whose arguments are not the plain ones, or says what is wrong with them.
 
-        Parameters: `how`, token, interest and trigger; nothing for "deregister".
+        Parameters: `how`, token, interest and trigger; nothing for DEREGISTER.
         """
         if how:
             how = _fit(*how)
         fd = descriptor_of(source)
         if fd is None:
-            getattr(_itself(source), name)(self, *how)
+            getattr(_itself(source), CHANGES[what])(self, *how)
             return
-        if code == UNFIT:
-            if fd < 0:
-                fd = self._descriptor_before(source, name)
-            if how and how[1] is not _READABLE and isinstance(source, ReadableOnly):
-                raise ValueError(f"{source!r} can only be READABLE, not {how[1]!r}")
-            code = getattr(self._changes, name)(source, *how, fd)
-        if code == UNFIT:
+        if fd < 0:
+            fd = self._descriptor_before(source, what)
+        if how and how[1] is not _READABLE and isinstance(source, ReadableOnly):
+            raise ValueError(f"{source!r} can only be READABLE, not {how[1]!r}")
+        number = self._change(what, fd, source, *how)
+        if number < 0:
             raise ValueError(f"{source!r} is no descriptor: {fd} is out of range")
-        if code:
-            raise failure(self._selector, -code, source, fd, name)
+        if number:
+            self._refuse(number, source, fd, what)
 
-    def _descriptor_before(self, source: object, name: str) -> int:
+    def _refuse(self, number: int, source: SourceLike, fd: int, what: int) -> NoReturn:
+        """Raises what an errno means; python_registry.c calls it, too."""
+        raise failure(self._selector, number, source, fd, CHANGES[what])
+
+    def _descriptor_before(self, source: object, what: int) -> int:
         """Returns the descriptor under which a closed source was registered, to deregister it."""
         if isinstance(source, int):
             raise ValueError(f"fd {source} is negative: pass an open descriptor")
-        if name != "deregister":
+        if what != DEREGISTER:
             raise ValueError(f"{source!r} is closed: register it while it is open")
         for index, registered in self._selector.registered():
             view = self._selector.view(index) if registered is source else None
@@ -212,6 +207,19 @@ class Registry:
         raise NotRegisteredError(
             errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
         )
+
+
+def _documented(method: Callable[..., None], parameters: str) -> str:
+    return f"{method.__name__}($self, {parameters})\n--\n\n{method.__doc__}"
+
+
+# From here on these are written in C, for plain arguments; for others C calls those above.
+_python.take_over(
+    Registry,
+    _documented(Registry.register, "source, token, interest, trigger=0"),
+    _documented(Registry.reregister, "source, token, interest, trigger=0"),
+    _documented(Registry.deregister, "source"),
+)
 
 
 class Batch(Registry):
@@ -235,12 +243,11 @@ class Batch(Registry):
     [<Event Token(2) writable>]
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ()
 
     def __init__(self, selector: Selector) -> None:
-        self._waiting = Changes()
-        self._waiting.begin(selector)
-        super().__init__(selector, self._waiting)
+        self._selector = selector
+        self._begin(selector, True)
 
     def __enter__(self) -> Self:
         self._selector.check()
@@ -253,11 +260,11 @@ class Batch(Registry):
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._waiting.drop()
+            self._drop()
             return
         failed = [
-            (source, failure(self._selector, number, source, fd, _CHANGES[what]))
-            for what, number, source, fd in self._waiting.apply()
+            (source, failure(self._selector, number, source, fd, CHANGES[what]))
+            for what, number, source, fd in self._apply()
         ]
         if failed:
             raise BatchError(failed)

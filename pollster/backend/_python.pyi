@@ -10,35 +10,26 @@ from pollster.interest import Interest
 from pollster.source import SourceLike
 from pollster.trigger import Trigger
 
-UNFIT: int
+def take_over(
+    registry: type[Registry], register: str, reregister: str, deregister: str, /
+) -> None: ...
 
-class _Changing:
-    def register(
+class Registry:
+    def _begin(self, selector: Selector, gathers: bool, /) -> None: ...
+    def _change(
         self,
+        what: int,
+        fd: int,
         source: SourceLike,
-        token: int,
-        interest: Interest,
-        trigger: Trigger,
-        fd: int = ...,
+        token: int = ...,
+        interest: Interest = ...,
+        trigger: Trigger = ...,
         /,
     ) -> int: ...
-    def reregister(
-        self,
-        source: SourceLike,
-        token: int,
-        interest: Interest,
-        trigger: Trigger,
-        fd: int = ...,
-        /,
-    ) -> int: ...
-    def deregister(self, source: SourceLike, fd: int = ..., /) -> int: ...
+    def _apply(self) -> list[tuple[int, int, SourceLike, int]]: ...
+    def _drop(self) -> None: ...
 
-class Changes(_Changing):
-    def begin(self, selector: Selector, /) -> None: ...
-    def apply(self) -> list[tuple[int, int, SourceLike, int]]: ...
-    def drop(self) -> None: ...
-
-class Selector(_Changing):
+class Selector:
     def _open(self, calls: int, selector: int, /) -> None: ...
     def wait(self, events: Events, timeout: float | timedelta | None, /) -> Events: ...
     def registered(self) -> list[tuple[int, object]]: ...

@@ -47,7 +47,7 @@ static void selector_dealloc(PyObject *object) {
 static PyObject *selector_forget_sources(PyObject *object, PyObject *nothing) {
     (void)nothing;
     LOCK(object)
-    selector_clear(object);
+        selector_clear(object);
     UNLOCK
     return none();
 }
@@ -59,7 +59,7 @@ static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "IIOO", &made.index, &made.generation, &source, &token))
         return NULL;
     LOCK(object)
-    result = keep((SelectorObject *)object, made, source, token);
+        result = keep((SelectorObject *)object, made, source, token);
     UNLOCK
     if (result < 0)
         return PyErr_NoMemory();
@@ -71,7 +71,7 @@ static PyObject *selector_forget(PyObject *object, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "II", &gone.index, &gone.generation))
         return NULL;
     LOCK(object)
-    forget((SelectorObject *)object, gone);
+        forget((SelectorObject *)object, gone);
     UNLOCK
     return none();
 }
@@ -85,9 +85,9 @@ static PyObject *selector_registered(PyObject *object, PyObject *nothing) {
         PyObject *source = NULL;
         bool over;
         LOCK(object)
-        over = i >= self->extent;
-        if (!over && self->slots[i].token)
-            source = Py_XNewRef(self->slots[i].source);
+            over = i >= self->extent;
+            if (!over && self->slots[i].token)
+                source = Py_XNewRef(self->slots[i].source);
         UNLOCK
         if (over)
             return list;
@@ -104,9 +104,6 @@ static PyObject *selector_registered(PyObject *object, PyObject *nothing) {
 static PyMethodDef selector_methods[] = {
     {"_open", selector_open_slots, METH_VARARGS, NULL},
     {"wait", METHOD(selector_wait_for), METH_FASTCALL, NULL},
-    {"register", METHOD(selector_register), METH_FASTCALL, NULL},
-    {"reregister", METHOD(selector_reregister), METH_FASTCALL, NULL},
-    {"deregister", METHOD(selector_deregister), METH_FASTCALL, NULL},
     {"registered", selector_registered, METH_NOARGS, NULL},
     {"keep", selector_keep, METH_VARARGS, NULL},
     {"forget", selector_forget, METH_VARARGS, NULL},
@@ -153,7 +150,7 @@ PyMODINIT_FUNC PyInit__python(void) {
     if (!module)
         return NULL;
     selector_type = add_type(module, "Selector", &selector_spec);
-    if (!selector_type || add_slots() < 0 || add_events(module) < 0 || add_changes(module) < 0)
+    if (!selector_type || add_slots() < 0 || add_events(module) < 0 || add_registry(module) < 0)
         Py_CLEAR(module);
 #ifdef Py_GIL_DISABLED
     if (module)

@@ -95,18 +95,13 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
-/* python_changes.c */
-PyObject *selector_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-PyObject *selector_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-PyObject *selector_deregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
-
 /* python_events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* Each adds its types to the module and finds what it needs. */
 int add_slots(void);
 int add_events(PyObject *module);
-int add_changes(PyObject *module);
+int add_registry(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 extern PyTypeObject *selector_type;

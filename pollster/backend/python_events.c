@@ -66,17 +66,17 @@ static int bind(ReadyObject *ready, SelectorObject *selector) {
 static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
     int result = 0;
     LOCK((PyObject *)ready)
-    if (ready->waiting) {
-        PyErr_SetString(PyExc_RuntimeError, "another thread polls with these events: "
-                                            "give each thread Events of its own");
-        result = -1;
-    } else {
-        ready->count = 0;
-        ready->turn++;
-        if (ready->selector != selector)
-            result = bind(ready, selector);
-        ready->waiting = result == 0;
-    }
+        if (ready->waiting) {
+            PyErr_SetString(PyExc_RuntimeError, "another thread polls with these events: "
+                                                "give each thread Events of its own");
+            result = -1;
+        } else {
+            ready->count = 0;
+            ready->turn++;
+            if (ready->selector != selector)
+                result = bind(ready, selector);
+            ready->waiting = result == 0;
+        }
     UNLOCK
     return result;
 }
@@ -95,10 +95,13 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
         if (begin_wait(ready, self) < 0)
             return NULL;
         batch *batch = ready->batch;
-        Py_BEGIN_ALLOW_THREADS result = self->calls->wait(batch, limit);
-        Py_END_ALLOW_THREADS LOCK((PyObject *)ready) ready->waiting = false;
-        if (result > 0)
-            ready->count = result;
+        Py_BEGIN_ALLOW_THREADS
+            result = self->calls->wait(batch, limit);
+        Py_END_ALLOW_THREADS
+        LOCK((PyObject *)ready)
+            ready->waiting = false;
+            if (result > 0)
+                ready->count = result;
         UNLOCK
         if (result >= 0)
             return Py_NewRef(arguments[0]);
@@ -125,8 +128,8 @@ static PyObject *ready_clear_events(PyObject *object, PyObject *nothing) {
     (void)nothing;
     ReadyObject *self = (ReadyObject *)object;
     LOCK(object)
-    self->count = 0;
-    self->turn++;
+        self->count = 0;
+        self->turn++;
     UNLOCK
     return none();
 }
@@ -150,8 +153,8 @@ static PyObject *ready_origin(PyObject *object, void *nothing) {
 static int count_events(ReadyObject *self, int most) {
     int found = 0;
     LOCK2((PyObject *)self, (PyObject *)self->selector)
-    for (int i = 0; i < self->count && found < most; i++)
-        found += slot_of(self->selector, self->batch->ready[i]) != NULL;
+        for (int i = 0; i < self->count && found < most; i++)
+            found += slot_of(self->selector, self->batch->ready[i]) != NULL;
     UNLOCK2
     return found;
 }
@@ -240,10 +243,10 @@ static PyObject *iterator_next(PyObject *object) {
     if (!selector)
         return NULL;
     LOCK2((PyObject *)ready, (PyObject *)selector)
-    while (!event && self->turn == ready->turn && self->position < ready->count &&
-           !(event = event_of(selector, ready->batch->ready[self->position++])) &&
-           !PyErr_Occurred())
-        continue;
+        while (!event && self->turn == ready->turn && self->position < ready->count &&
+               !(event = event_of(selector, ready->batch->ready[self->position++])) &&
+               !PyErr_Occurred())
+            continue;
     UNLOCK2
     return event;
 }
