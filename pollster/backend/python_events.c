@@ -2,6 +2,7 @@
 #include "python.h"
 
 #define NANOSECONDS 1000000000LL
+#define AHEAD 6 /* events */
 
 typedef struct {
     PyObject ob_base;
@@ -243,6 +244,8 @@ static PyObject *iterator_next(PyObject *object) {
     if (!selector)
         return NULL;
     LOCK2((PyObject *)ready, (PyObject *)selector)
+        if (self->position < ready->count - AHEAD)
+            prefetch_event(selector, ready->batch->ready[self->position + AHEAD]);
         while (!event && self->turn == ready->turn && self->position < ready->count &&
                !(event = event_of(selector, ready->batch->ready[self->position++])) &&
                !PyErr_Occurred())

@@ -161,6 +161,12 @@ static int add_event(slot *s, uint32_t readiness, PyObject *event) {
     return 0;
 }
 
+void prefetch_event(const SelectorObject *self, uint64_t entry) {
+    uint32_t index = (uint32_t)entry & REGISTRATIONS_MAX;
+    if (index < self->extent)
+        __builtin_prefetch(self->slots[index].event, 1);
+}
+
 PyObject *event_of(SelectorObject *self, uint64_t entry) {
     uint32_t readiness = (uint32_t)(entry >> ENTRY_READINESS) & READY_MASK;
     slot *s = slot_of(self, entry);
