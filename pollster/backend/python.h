@@ -95,7 +95,8 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
-/* Thousands of Events do not fit into the processor's caches: this fetches one that is told soon. */
+/* Thousands of Events do not fit into the processor's caches: this fetches one that is told soon.
+ */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
 
 /* python_events.c. wait(events, timeout): fills the events and returns them. */

@@ -65,44 +65,50 @@ static int note_change(SelectorObject *self, const change *c, PyObject *const *a
     return result;
 }
 
-/* The base of Registry: makes changes at once, or gathers them to be made together. */
+/* Changes that wait to be made together. */
 typedef struct {
-    PyObject ob_base;
-    SelectorObject *selector;
-    bool gathers;
     change *changes;
     PyObject **arguments; /* of each change: its source, its token */
     int count;
     int room;
+} gathered;
+
+/* The base of Registry: makes changes at once, or gathers them. */
+typedef struct {
+    PyObject ob_base;
+    SelectorObject *selector;
+    bool gathers;
+    gathered waiting;
 } RegistryObject;
 
-static int reserve(RegistryObject *self) {
-    if (self->count < self->room)
+static int reserve(gathered *g) {
+    if (g->count < g->room)
         return 0;
-    if (self->room > INT_MAX / 2)
+    if (g->room > INT_MAX / 2)
         return -1;
-    size_t room = self->room ? (size_t)self->room * 2 : 16;
-    change *changes = PyMem_Realloc(self->changes, room * sizeof *changes);
+    size_t room = g->room ? (size_t)g->room * 2 : 16;
+    change *changes = PyMem_Realloc(g->changes, room * sizeof *changes);
     if (changes)
-        self->changes = changes;
-    PyObject **arguments = PyMem_Realloc(self->arguments, 2 * room * sizeof *arguments);
+        g->changes = changes;
+    PyObject **arguments = PyMem_Realloc(g->arguments, 2 * room * sizeof *arguments);
     if (arguments)
-        self->arguments = arguments;
+        g->arguments = arguments;
     if (!changes || !arguments)
         return -1;
-    self->room = (int)room;
+    g->room = (int)room;
     return 0;
 }
 
 static int gather(RegistryObject *self, const change *c, PyObject *const *arguments) {
+    gathered *g = &self->waiting;
     int result;
     LOCK((PyObject *)self)
-        result = reserve(self);
+        result = reserve(g);
         if (result == 0) {
-            PyObject **kept = &self->arguments[(size_t)2 * self->count];
+            PyObject **kept = &g->arguments[(size_t)2 * g->count];
             kept[0] = Py_NewRef(arguments[0]);
             kept[1] = Py_NewRef(c->what == DEREGISTER ? Py_None : arguments[1]);
-            self->changes[self->count++] = *c;
+            g->changes[g->count++] = *c;
         }
     UNLOCK
     return result;
@@ -113,9 +119,16 @@ static int make(SelectorObject *selector, change *c, PyObject *const *arguments)
     Py_BEGIN_ALLOW_THREADS
         result = selector->calls->apply(selector->selector, c, 1);
     Py_END_ALLOW_THREADS
-    if (result < 0)
+    if (result < 0) {
         c->result = result;
-    return result < 0 ? 0 : note_change(selector, c, arguments);
+        return 0;
+    }
+    if (note_change(selector, c, arguments) == 0)
+        return 0;
+    change back = {.what = DEREGISTER, .fd = c->fd};
+    if (c->what == REGISTER)
+        selector->calls->apply(selector->selector, &back, 1);
+    return -1;
 }
 
 /* Makes or gathers a change whose descriptor is known. The errno that it met, or 0; -1: an
@@ -207,26 +220,24 @@ static PyObject *registry_change(PyObject *object, PyObject *const *arguments, P
 }
 
 /* Takes what was gathered out of it. */
-static RegistryObject take(RegistryObject *self) {
-    RegistryObject taken;
+static gathered take(RegistryObject *self) {
+    gathered taken;
     LOCK((PyObject *)self)
-        taken = *self;
-        self->changes = NULL;
-        self->arguments = NULL;
-        self->count = self->room = 0;
+        taken = self->waiting;
+        self->waiting = (gathered){.count = 0};
     UNLOCK
     return taken;
 }
 
-static void let_go(RegistryObject *taken) {
-    for (int i = 0; i < 2 * taken->count; i++)
-        Py_DECREF(taken->arguments[i]);
-    PyMem_Free(taken->changes);
-    PyMem_Free(taken->arguments);
+static void let_go(gathered taken) {
+    for (int i = 0; i < 2 * taken.count; i++)
+        Py_DECREF(taken.arguments[i]);
+    PyMem_Free(taken.changes);
+    PyMem_Free(taken.arguments);
 }
 
 /* A list of (what, errno, source, descriptor) of what failed. */
-static PyObject *failures(const RegistryObject *made) {
+static PyObject *failures(const gathered *made) {
     PyObject *list = PyList_New(0);
     for (int i = 0; list && i < made->count; i++) {
         const change *c = &made->changes[i];
@@ -244,7 +255,7 @@ static PyObject *failures(const RegistryObject *made) {
 static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     (void)nothing;
     SelectorObject *selector = ((RegistryObject *)object)->selector;
-    RegistryObject taken = take((RegistryObject *)object);
+    gathered taken = take((RegistryObject *)object);
     int result;
     Py_BEGIN_ALLOW_THREADS
         result = selector->calls->apply(selector->selector, taken.changes, taken.count);
@@ -255,14 +266,13 @@ static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     PyObject *list = result < 0  ? fail((PyObject *)selector, result, "the changes were not made")
                      : noted < 0 ? PyErr_NoMemory()
                                  : failures(&taken);
-    let_go(&taken);
+    let_go(taken);
     return list;
 }
 
 static PyObject *registry_drop(PyObject *object, PyObject *nothing) {
     (void)nothing;
-    RegistryObject taken = take((RegistryObject *)object);
-    let_go(&taken);
+    let_go(take((RegistryObject *)object));
     return none();
 }
 
@@ -284,14 +294,14 @@ static int registry_traverse(PyObject *object, visitproc visit, void *arg) {
     const RegistryObject *self = (RegistryObject *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)self->selector);
-    for (int i = 0; i < 2 * self->count; i++)
-        Py_VISIT(self->arguments[i]);
+    for (int i = 0; i < 2 * self->waiting.count; i++)
+        Py_VISIT(self->waiting.arguments[i]);
     return 0;
 }
 
 static int registry_clear(PyObject *object) {
-    RegistryObject *self = (RegistryObject *)object, taken = take(self);
-    let_go(&taken);
+    RegistryObject *self = (RegistryObject *)object;
+    let_go(take(self));
     PyObject *selector = (PyObject *)self->selector;
     self->selector = NULL;
     Py_XDECREF(selector);
