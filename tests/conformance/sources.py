@@ -58,6 +58,9 @@ GROUPS = {
 CHUNK = 65536
 
 
+FIN_WAIT1 = 4  # of Linux's TCP states
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Yields the processor until the condition holds."""
     deadline = time.monotonic() + WAIT
@@ -158,6 +161,13 @@ class SocketEnd(End):
         partner = self._open_partner()
         if how != socket.SHUT_RD and partner:
             wait_for_end(partner.fileno())
+            self._wait_for_ack()
+
+    def _wait_for_ack(self) -> None:
+        """Waits until the end that was sent is confirmed, which is an edge of its own: tcp(7)."""
+        if sys.platform == "linux" and self.sock.family != socket.AF_UNIX:
+            tcp, info = socket.IPPROTO_TCP, socket.TCP_INFO
+            wait_until(lambda: self.sock.getsockopt(tcp, info, 1)[0] != FIN_WAIT1)
 
     def close(self) -> None:
         partner = self._open_partner()
