@@ -86,8 +86,8 @@ def check_wheel(wheel: Path, modules: set[str]) -> None:
     """Checks that the wheel has the package, its modules and the licence, and nothing else."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     metadata = {name for name in names if ".dist-info/" in name}
-    python = {name for name in tracked() if name.startswith("pollster/")}
-    expected = {name for name in python if name.endswith((".py", "py.typed"))} | modules
+    package = {name for name in tracked() if name.startswith("pollster/")}
+    expected = {name for name in package if not name.endswith((".c", ".h"))} | modules
     inside = names - metadata
     check(not expected - inside, f"the wheel lacks {sorted(expected - inside)}")
     check(not inside - expected, f"the wheel should not have {sorted(inside - expected)}")
