@@ -144,14 +144,19 @@ def make_environment(python: str | Path, place: Path) -> Path:
     return place / "bin" / "python"
 
 
-def pythons() -> Iterator[tuple[str, str]]:
+def pythons() -> Iterator[tuple[str, Path]]:
     """Yields (name, path) of every CPython from 3.11 on that is on PATH and can use abi3."""
-    for minor in range(11, 30):
-        name = f"python3.{minor}"
-        path = shutil.which(name)
-        question = "import sys; print(sys.implementation.name, hasattr(sys, '_is_gil_enabled'))"
-        if path and run(path, "-c", question, cwd=CHECKOUT, may_fail=True).startswith("cpython"):
-            yield name, path
+    question = (
+        "import sys, sysconfig;"
+        "print(sys.implementation.name, sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
+    )
+    for name in (f"python3.{minor}" for minor in range(11, 30)):
+        for path in (Path(folder, name) for folder in os.get_exec_path()):
+            # A version manager's stand-in may be there without the Python that it stands for.
+            answer = run(path, "-c", question, cwd=CHECKOUT, may_fail=True) if path.exists() else ""
+            if answer == "cpython 0\n":
+                yield name, path
+                break
 
 
 def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
@@ -162,7 +167,9 @@ def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
     shutil.rmtree(tree / "pollster")
     groups = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     more = {"POLLSTER_BACKEND": "epoll" if LINUX else "kqueue", "PYTHONSAFEPATH": "1"}
-    for name, path in pythons():
+    found = list(pythons())
+    check(bool(found), "there is no python3.11 or newer on PATH to try the wheel with")
+    for name, path in found:
         python = make_environment(path, work / f"empty-{name}")
         run(python, "-m", "pip", "install", "-q", wheel, *groups["test"], cwd=work)
         where = run(python, "-c", "import pollster; print(pollster.__file__)", cwd=tree, more=more)
