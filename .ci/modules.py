@@ -1,7 +1,9 @@
 """Asks the build for its extension modules, as they are on any system."""
 
+import contextlib
 import distutils.core
 import importlib.util
+import io
 import os
 from pathlib import Path
 from types import ModuleType
@@ -33,4 +35,5 @@ def extensions(platform: str, folder: Path) -> list[Extension]:
     backend = builder.builder(builder.native(platform), platform=platform)
     setup = distutils.core.run_setup("setup.py", stop_after="init")
     plain = [e for e in setup.ext_modules or [] if "$PLACEHOLDER" not in e.sources]
-    return [backend.distutils_extension(str(folder), verbose=False), *plain]
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells each file that it writes
+        return [backend.distutils_extension(str(folder)), *plain]

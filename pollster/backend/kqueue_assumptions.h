@@ -44,8 +44,9 @@ ASSUME(EVFILT_USER != EVFILT_READ && EVFILT_USER != EVFILT_WRITE);
 FITS(fflags, NOTE_TRIGGER);
 #endif
 
-/* A socket's error stands in fflags whole; what is shown of an event fits in 64 bits. */
-ASSUME(sizeof FIELD(fflags) >= sizeof(int));
+/* A socket's error stands in fflags whole, and a receipt's in data; what is shown of an event fits
+ * in 64 bits. */
+ASSUME(sizeof FIELD(fflags) >= sizeof(int) && sizeof FIELD(data) >= sizeof(int));
 ASSUME(sizeof FIELD(ident) <= 8 && sizeof FIELD(data) <= 8 && sizeof FIELD(filter) <= 8 &&
        sizeof FIELD(flags) <= 8 && sizeof FIELD(fflags) <= 8);
 
