@@ -36,4 +36,4 @@ def extensions(platform: str, folder: Path) -> list[Extension]:
     setup = distutils.core.run_setup("setup.py", stop_after="init")
     plain = [e for e in setup.ext_modules or [] if "$PLACEHOLDER" not in e.sources]
     with contextlib.redirect_stdout(io.StringIO()):  # it tells each file that it writes
-        return [backend.distutils_extension(str(folder)), *plain]
+        return [backend.distutils_extension(str(folder), verbose=False), *plain]
