@@ -28,4 +28,9 @@ __all__ = [
     "Token",
     "Trigger",
     "Waker",
+    "__version__",
 ]
+
+# The one place: the build reads it here. (Not the metadata: an installed distribution of another
+# name may be somebody else's, and a checkout has none.)
+__version__ = "0.1.0"

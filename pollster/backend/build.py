@@ -14,9 +14,9 @@ from cffi import FFI
 HERE = Path(__file__).resolve().parent
 
 
-def native() -> str:
-    """Names the back end of the system that this runs on."""
-    return "epoll" if sys.platform.startswith("linux") else "kqueue"
+def native(platform: str = sys.platform) -> str:
+    """Names the back end of a system: of the one that this runs on, if no other is given."""
+    return "epoll" if platform.startswith("linux") else "kqueue"
 
 
 def declarations() -> str:
@@ -32,11 +32,13 @@ def builder(
     sources: Sequence[Path] = (),
     include_dirs: Sequence[Path] = (),
     extra: str = "",
+    platform: str = sys.platform,
 ) -> FFI:
     """Returns the cffi builder of one back end.
 
     Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
-    `sources` and `include_dirs`, what to compile with it; `extra`, what those declare.
+    `sources` and `include_dirs`, what to compile with it; `extra`, what those declare; `platform`,
+    the system that it is built for, as sys.platform names it.
     """
     own = [here / file.name for file in sorted(HERE.glob(f"{name}*.c"))] + [here / "selector.c"]
     ffi = FFI()
@@ -47,7 +49,7 @@ def builder(
         sources=[str(path) for path in [*own, *sources]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
         depends=[str(here / file.name) for file in HERE.glob("*.h")],
-        define_macros=[("_GNU_SOURCE", None)] if sys.platform.startswith("linux") else [],
+        define_macros=[("_GNU_SOURCE", None)] if platform.startswith("linux") else [],
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
         extra_link_args=["-pthread"],
         py_limited_api=True,

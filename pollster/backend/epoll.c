@@ -5,6 +5,7 @@
  * any more, or something else. Such a ghost is found when it reports too often, and left behind by
  * moving to a new epoll. Others (an outer Poll) must not notice, so they get a front: an epoll
  * whose only member is the working one. */
+#include "epoll_assumptions.h"
 #include "kernel.h"
 #include <fcntl.h>
 #include <limits.h>

@@ -1,0 +1,106 @@
+/* What is written down of each kernel's structures and constants (docs/kernels.md and the tests'
+ * kqueue rest on it), held against that kernel's own headers. pollster itself takes none of it for
+ * granted: what it does is in pollster/backend, in the files *_assumptions.h.
+ *
+ * The tests' <sys/event.h> is compiled here too, as FreeBSD's. */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#if defined(__linux__)
+#include <sys/epoll.h>
+#if defined(__x86_64__)
+_Static_assert(sizeof(struct epoll_event) == 12, "packed on x86-64");
+_Static_assert(offsetof(struct epoll_event, data) == 4, "packed on x86-64");
+#else
+_Static_assert(sizeof(struct epoll_event) == 16, "aligned elsewhere");
+_Static_assert(offsetof(struct epoll_event, data) == 8, "aligned elsewhere");
+#endif
+_Static_assert(EPOLLIN == 1 && EPOLLPRI == 2 && EPOLLOUT == 4 && EPOLLERR == 8 && EPOLLHUP == 16,
+               "events, as poll(2) has them");
+_Static_assert(EPOLLRDHUP == 0x2000, "EPOLLRDHUP");
+_Static_assert((uint32_t)EPOLLONESHOT == 1u << 30 && (uint32_t)EPOLLET == 1u << 31, "triggers");
+#endif
+
+#if !defined(__linux__) || defined(KQUEUE_OF_THE_TESTS)
+#include <sys/event.h>
+
+#if defined(__FreeBSD__) || defined(KQUEUE_OF_THE_TESTS)
+#define HAS_EXT 1
+#define EXPECTED_SIZE 64
+#define EXPECTED_USER -11
+#elif defined(__NetBSD__)
+#define WIDE 1
+#define HAS_EXT 1
+#define EXPECTED_SIZE 72
+#define EXPECTED_USER 8
+#elif defined(__OpenBSD__)
+#define EXPECTED_SIZE 32
+#define EXPECTED_USER -10
+#elif defined(__APPLE__)
+#define EXPECTED_SIZE 32
+#define EXPECTED_USER -10
+#else
+#error "nothing is written down of this system: add its row"
+#endif
+
+#ifdef WIDE /* NetBSD's filters count from 0, and are unsigned */
+typedef uint32_t expected_filter;
+typedef uint32_t expected_flags;
+#define EXPECTED_READ 0
+#define EXPECTED_WRITE 1
+#else
+typedef int16_t expected_filter;
+typedef uint16_t expected_flags;
+#define EXPECTED_READ -1
+#define EXPECTED_WRITE -2
+#endif
+
+#define IS(field, type)                                                                            \
+    _Static_assert(_Generic(((struct kevent *)0)->field, type: 1, default: 0), #field " is"        \
+                                                                                      " " #type)
+#define AT(field, offset)                                                                          \
+    _Static_assert(offsetof(struct kevent, field) == (offset), #field " at " #offset)
+#define VALUE(constant, value) _Static_assert((constant) == (value), #constant " is " #value)
+
+IS(ident, uintptr_t);
+IS(filter, expected_filter);
+IS(flags, expected_flags);
+IS(udata, void *);
+_Static_assert(sizeof((struct kevent *)0)->fflags == 4, "fflags has 32 bits");
+
+#if UINTPTR_MAX > 0xffffffff
+_Static_assert(sizeof(struct kevent) == EXPECTED_SIZE, "the size of struct kevent");
+AT(ident, 0);
+AT(filter, 8);
+#ifdef WIDE
+AT(flags, 12);
+AT(fflags, 16);
+AT(data, 24);
+AT(udata, 32);
+#else
+AT(flags, 10);
+AT(fflags, 12);
+AT(data, 16);
+AT(udata, 24);
+#endif
+#ifdef HAS_EXT
+AT(ext, EXPECTED_SIZE - 4 * sizeof(uint64_t));
+#endif
+#endif
+
+VALUE(EVFILT_READ, EXPECTED_READ);
+VALUE(EVFILT_WRITE, EXPECTED_WRITE);
+VALUE(EVFILT_USER, EXPECTED_USER);
+VALUE(EV_ADD, 1);
+VALUE(EV_DELETE, 2);
+VALUE(EV_ENABLE, 4);
+VALUE(EV_DISABLE, 8);
+VALUE(EV_ONESHOT, 0x10);
+VALUE(EV_CLEAR, 0x20);
+VALUE(EV_RECEIPT, 0x40);
+VALUE(EV_DISPATCH, 0x80);
+VALUE(EV_ERROR, 0x4000);
+VALUE(EV_EOF, 0x8000);
+VALUE(NOTE_TRIGGER, 0x1000000);
+#endif

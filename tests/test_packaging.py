@@ -1,0 +1,26 @@
+"""What is written in two places says the same in both."""
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pollster
+
+HERE = Path(__file__).parent
+
+
+def test_the_package_and_its_distribution_have_the_same_version() -> None:
+    assert pollster.__version__ == version("pollster-io")
+
+
+def test_the_lowest_versions_tested_are_the_lowest_allowed() -> None:
+    with HERE.with_name("pyproject.toml").open("rb") as file:
+        settings = tomllib.load(file)
+    allowed = {
+        *settings["build-system"]["requires"],
+        *settings["project"]["dependencies"],
+        *settings["dependency-groups"]["test"],
+    }
+    tested = (HERE / "lowest.txt").read_text("utf-8").splitlines()
+    pins = {line for line in tested if not line.startswith("#")}
+    assert pins == {requirement.replace(">=", "==") for requirement in allowed}
