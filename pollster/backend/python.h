@@ -11,6 +11,7 @@
  * tell. */
 #ifndef POLLSTER_PYTHON_H
 #define POLLSTER_PYTHON_H
+#include <pyconfig.h> /* says whether there is a GIL; without one there is no limited API */
 #ifndef Py_GIL_DISABLED
 #define Py_LIMITED_API 0x030B0000
 #endif
@@ -22,10 +23,10 @@
 #include <stdbool.h>
 
 #ifdef Py_GIL_DISABLED
-#define LOCK(object) Py_BEGIN_CRITICAL_SECTION(object)
-#define LOCK2(one, other) Py_BEGIN_CRITICAL_SECTION2(one, other)
-#define UNLOCK Py_END_CRITICAL_SECTION()
-#define UNLOCK2 Py_END_CRITICAL_SECTION2()
+#define LOCK(object) Py_BEGIN_CRITICAL_SECTION(object);
+#define LOCK2(one, other) Py_BEGIN_CRITICAL_SECTION2(one, other);
+#define UNLOCK Py_END_CRITICAL_SECTION();
+#define UNLOCK2 Py_END_CRITICAL_SECTION2();
 #else
 #define LOCK(object) {
 #define LOCK2(one, other) {
