@@ -75,6 +75,8 @@ static int note_change(SelectorObject *self, const change *c, PyObject *const *a
 static PyObject *make_change(PyObject *object, enum what what, PyObject *const *arguments,
                              Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
+    if (!is_opened(self))
+        return NULL;
     change c = {.what = what};
     int result = read_change(&c, arguments, count);
     if (result < 0)
@@ -195,6 +197,8 @@ static PyObject *failures(const ChangesObject *made) {
 static PyObject *changes_apply(PyObject *object, PyObject *nothing) {
     (void)nothing;
     SelectorObject *selector = ((ChangesObject *)object)->selector;
+    if (!is_opened(selector))
+        return NULL;
     ChangesObject taken = take((ChangesObject *)object);
     int result;
     Py_BEGIN_ALLOW_THREADS result =

@@ -44,6 +44,10 @@ static int read_timeout(PyObject *timeout, int64_t *limit) {
 }
 
 static int bind(ReadyObject *ready, SelectorObject *selector) {
+    if (ready->capacity < 1) {
+        PyErr_SetString(PyExc_ValueError, "these Events have no capacity: make them with Events()");
+        return -1;
+    }
     errno = 0;
     batch *fresh = selector->calls->batch_new(selector->selector, ready->capacity);
     if (!fresh && errno == ECHILD)
@@ -89,7 +93,7 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
     ReadyObject *ready = (ReadyObject *)arguments[0];
     int64_t limit;
     int result;
-    if (read_timeout(arguments[1], &limit) < 0)
+    if (!is_opened(self) || read_timeout(arguments[1], &limit) < 0)
         return NULL;
     for (;;) {
         if (begin_wait(ready, self) < 0)
