@@ -6,6 +6,7 @@
 typedef struct {
     PyObject ob_base;
     ReadyObject *ready;
+    SelectorObject *selector; /* whose poll filled it in this turn; NULL: it is empty */
     uint32_t turn;
     int position;
 } IteratorObject;
@@ -77,6 +78,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
     } else {
         ready->count = 0;
         ready->turn++;
+        ready->waiting = true; /* before bind(), which may run any code */
         if (ready->selector != selector)
             result = bind(ready, selector);
         ready->waiting = result == 0;
@@ -150,13 +152,17 @@ static PyObject *ready_origin(PyObject *object, void *nothing) {
                          (unsigned long long)(uintptr_t)self->batch);
 }
 
-/* How many of `most` events there are. */
+/* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
+ */
 static int count_events(ReadyObject *self, int most) {
+    SelectorObject *selector = (SelectorObject *)Py_NewRef((PyObject *)self->selector);
+    uint32_t turn = self->turn;
     int found = 0;
-    LOCK2((PyObject *)self, (PyObject *)self->selector)
-    for (int i = 0; i < self->count && found < most; i++)
-        found += slot_of(self->selector, self->batch->ready[i]) != NULL;
+    LOCK2((PyObject *)self, (PyObject *)selector)
+    for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
+        found += slot_of(selector, self->batch->ready[i]) != NULL;
     UNLOCK2
+    Py_DECREF((PyObject *)selector);
     return found;
 }
 
@@ -175,6 +181,8 @@ static PyObject *ready_iterator(PyObject *object) {
     if (!iterator)
         return NULL;
     iterator->ready = (ReadyObject *)Py_NewRef(object);
+    iterator->selector =
+        (SelectorObject *)Py_XNewRef((PyObject *)((ReadyObject *)object)->selector);
     iterator->turn = ((ReadyObject *)object)->turn;
     iterator->position = 0;
     PyObject_GC_Track((PyObject *)iterator);
@@ -240,7 +248,7 @@ static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;
     ReadyObject *ready = self->ready;
     PyObject *event = NULL;
-    SelectorObject *selector = ready->selector;
+    SelectorObject *selector = self->selector;
     if (!selector)
         return NULL;
     LOCK2((PyObject *)ready, (PyObject *)selector)
@@ -255,12 +263,14 @@ static PyObject *iterator_next(PyObject *object) {
 static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)((IteratorObject *)object)->ready);
+    Py_VISIT((PyObject *)((IteratorObject *)object)->selector);
     return 0;
 }
 
 static void iterator_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
+    Py_XDECREF((PyObject *)((IteratorObject *)object)->selector);
     free_object(object);
 }
 
