@@ -207,6 +207,13 @@ def test_a_change_refused_in_the_middle_leaves_the_registration_as_it_was(
             kqueue.registry.reregister(number, Token(2), R | W, Trigger.EDGE)
         for _ in range(3):
             assert ready_now(kqueue) == {1: {"readable"}}
+        # With the same trigger the first knote stays, and had the new token's udata.
+        with pytest.raises(OSError, match="READABLE only"):
+            kqueue.registry.reregister(number, Token(2), R | W)
+        with pytest.raises(ExceptionGroup), kqueue.registry.batch() as changes:
+            changes.reregister(number, Token(2), R | W)
+        for _ in range(3):
+            assert ready_now(kqueue) == {1: {"readable"}}
         kqueue.registry.deregister(number)
 
 
