@@ -11,13 +11,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BACKEND = CHECKOUT / "pollster" / "backend"
 KQUEUE = CHECKOUT / "tests" / "kqueue"
 HEADERS = CHECKOUT / "tests" / "headers"
-BENCHMARKS = CHECKOUT / "benchmarks" / "c"
+OTHERS = [CHECKOUT / "benchmarks" / "c", CHECKOUT / "tests" / "system_calls"]
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O2", "-fsyntax-only"]
 
 
 def main() -> int:
     """Runs both checks; returns the exit code. HEADERS is compiled by check_headers.py."""
-    sources = sorted([*BACKEND.glob("*.c"), *KQUEUE.glob("*.c"), *BENCHMARKS.glob("*.c")])
+    sources = sorted(file for folder in [BACKEND, KQUEUE, *OTHERS] for file in folder.glob("*.c"))
     headers = sorted([*BACKEND.glob("*.h"), *KQUEUE.rglob("*.h"), *HEADERS.glob("*.[ch]")])
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:

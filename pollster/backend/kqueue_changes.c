@@ -152,15 +152,17 @@ static int rearm(selector *s, uint32_t index, bool fresh, unsigned have, unsigne
     return dropped || result == -EPIPE || result == -EBADF ? replace(s, index) : result;
 }
 
-/* Puts back what a refused modify() has changed; s->all.at[index] is as it was before. */
+/* Puts back what a refused modify() has changed; s->all.at[index] is as it was before. A knote that
+ * stayed has the udata of what was refused: a change that needs no memory gives it the old one. */
 static void undo(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
         struct kevent delete = change_for(s, index, on, EV_DELETE);
-        struct kevent add = change_for(s, index, on, flags_for(&s->all.at[index], on));
+        struct kevent again =
+            change_for(s, index, on, fresh ? flags_for(&s->all.at[index], on) : 0);
         if ((want & ~have & on) || (have & on && fresh))
             apply(s, &delete, 1);
-        if (have & on && fresh)
-            apply(s, &add, 1);
+        if (have & on)
+            apply(s, &again, 1);
     }
 }
 

@@ -11,6 +11,18 @@ PyObject *fail(PyObject *selector, int result, const char *what) {
     return NULL;
 }
 
+bool is_opened(const SelectorObject *self) {
+    if (!self || !self->calls)
+        PyErr_SetString(PyExc_RuntimeError, "no queue was opened for it");
+    return self && self->calls;
+}
+
+static bool is_index(uint32_t index) {
+    if (index > REGISTRATIONS_MAX)
+        PyErr_Format(PyExc_ValueError, "there is no registration %u", index);
+    return index <= REGISTRATIONS_MAX;
+}
+
 static PyObject *selector_open_slots(PyObject *object, PyObject *arguments) {
     SelectorObject *self = (SelectorObject *)object;
     unsigned long long calls_at, selector_at;
@@ -56,7 +68,8 @@ static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
     registration_id made;
     PyObject *source, *token;
     int result;
-    if (!PyArg_ParseTuple(arguments, "IIOO", &made.index, &made.generation, &source, &token))
+    if (!PyArg_ParseTuple(arguments, "IIOO", &made.index, &made.generation, &source, &token) ||
+        !is_index(made.index))
         return NULL;
     LOCK(object)
         result = keep((SelectorObject *)object, made, source, token);
@@ -68,7 +81,7 @@ static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
 
 static PyObject *selector_forget(PyObject *object, PyObject *arguments) {
     registration_id gone;
-    if (!PyArg_ParseTuple(arguments, "II", &gone.index, &gone.generation))
+    if (!PyArg_ParseTuple(arguments, "II", &gone.index, &gone.generation) || !is_index(gone.index))
         return NULL;
     LOCK(object)
         forget((SelectorObject *)object, gone);

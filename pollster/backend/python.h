@@ -111,6 +111,7 @@ int add_registry(PyObject *module);
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 extern PyTypeObject *selector_type;
 PyObject *fail(PyObject *selector, int result, const char *what);
+bool is_opened(const SelectorObject *self); /* false: an exception is set */
 PyObject *imported(const char *module, const char *name);
 PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
 

@@ -7,6 +7,7 @@
 typedef struct {
     PyObject ob_base;
     ReadyObject *ready;
+    SelectorObject *selector; /* whose poll filled it in this turn; NULL: it is empty */
     uint32_t turn;
     int position;
 } IteratorObject;
@@ -45,6 +46,10 @@ static int read_timeout(PyObject *timeout, int64_t *limit) {
 }
 
 static int bind(ReadyObject *ready, SelectorObject *selector) {
+    if (ready->capacity < 1) {
+        PyErr_SetString(PyExc_ValueError, "these Events have no capacity: make them with Events()");
+        return -1;
+    }
     errno = 0;
     batch *fresh = selector->calls->batch_new(selector->selector, ready->capacity);
     if (!fresh && errno == ECHILD)
@@ -74,6 +79,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
         } else {
             ready->count = 0;
             ready->turn++;
+            ready->waiting = true; /* before bind(), which may run any code */
             if (ready->selector != selector)
                 result = bind(ready, selector);
             ready->waiting = result == 0;
@@ -90,7 +96,7 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
     ReadyObject *ready = (ReadyObject *)arguments[0];
     int64_t limit;
     int result;
-    if (read_timeout(arguments[1], &limit) < 0)
+    if (!is_opened(self) || read_timeout(arguments[1], &limit) < 0)
         return NULL;
     for (;;) {
         if (begin_wait(ready, self) < 0)
@@ -150,13 +156,17 @@ static PyObject *ready_origin(PyObject *object, void *nothing) {
                          (unsigned long long)(uintptr_t)self->batch);
 }
 
-/* How many of `most` events there are. */
+/* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
+ */
 static int count_events(ReadyObject *self, int most) {
+    SelectorObject *selector = (SelectorObject *)Py_NewRef((PyObject *)self->selector);
+    uint32_t turn = self->turn;
     int found = 0;
-    LOCK2((PyObject *)self, (PyObject *)self->selector)
-        for (int i = 0; i < self->count && found < most; i++)
-            found += slot_of(self->selector, self->batch->ready[i]) != NULL;
+    LOCK2((PyObject *)self, (PyObject *)selector)
+        for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
+            found += slot_of(selector, self->batch->ready[i]) != NULL;
     UNLOCK2
+    Py_DECREF((PyObject *)selector);
     return found;
 }
 
@@ -175,6 +185,8 @@ static PyObject *ready_iterator(PyObject *object) {
     if (!iterator)
         return NULL;
     iterator->ready = (ReadyObject *)Py_NewRef(object);
+    iterator->selector =
+        (SelectorObject *)Py_XNewRef((PyObject *)((ReadyObject *)object)->selector);
     iterator->turn = ((ReadyObject *)object)->turn;
     iterator->position = 0;
     PyObject_GC_Track((PyObject *)iterator);
@@ -240,7 +252,7 @@ static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;
     ReadyObject *ready = self->ready;
     PyObject *event = NULL;
-    SelectorObject *selector = ready->selector;
+    SelectorObject *selector = self->selector;
     if (!selector)
         return NULL;
     LOCK2((PyObject *)ready, (PyObject *)selector)
@@ -257,12 +269,14 @@ static PyObject *iterator_next(PyObject *object) {
 static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)((IteratorObject *)object)->ready);
+    Py_VISIT((PyObject *)((IteratorObject *)object)->selector);
     return 0;
 }
 
 static void iterator_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
+    Py_XDECREF((PyObject *)((IteratorObject *)object)->selector);
     free_object(object);
 }
 

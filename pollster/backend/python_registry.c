@@ -134,10 +134,8 @@ static int make(SelectorObject *selector, change *c, PyObject *const *arguments)
 /* Makes or gathers a change whose descriptor is known. The errno that it met, or 0; -1: an
  * exception is set. */
 static int change_registry(RegistryObject *self, change *c, PyObject *const *arguments) {
-    if (!self->selector) {
-        PyErr_SetString(PyExc_TypeError, "a Registry is made by its Poll");
+    if (!is_opened(self->selector))
         return -1;
-    }
     if ((self->gathers ? gather(self, c, arguments) : make(self->selector, c, arguments)) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -255,6 +253,8 @@ static PyObject *failures(const gathered *made) {
 static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     (void)nothing;
     SelectorObject *selector = ((RegistryObject *)object)->selector;
+    if (!is_opened(selector))
+        return NULL;
     gathered taken = take((RegistryObject *)object);
     int result;
     Py_BEGIN_ALLOW_THREADS

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import batches  # noqa: F401 - each states its cases
+import changing  # noqa: F401
 import closed_sources  # noqa: F401
 import closing  # noqa: F401
 import connecting  # noqa: F401

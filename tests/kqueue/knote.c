@@ -131,7 +131,7 @@ static int knote_touch(struct knote *kn, const struct kevent *change) {
 
 int knote_apply(struct kqueue *q, const struct kevent *change) {
     const struct filter *filter = filter_find(change->filter);
-    int error = misbehave_change(change->filter);
+    int error = misbehave_change(change->filter, change->flags & EV_ADD);
     if (error)
         return error;
     if (!filter || (change->flags & EV_ADD && change->flags & EV_KEEPUDATA))

@@ -109,8 +109,8 @@ struct signals_taken {
 struct signals_taken signals_taken(void);
 void signals_fork_child(void);
 
-int misbehave_change(int filter);   /* the errno that a change shall fail with, or 0 */
-bool misbehave_interrupted(void);   /* shall this wait end with EINTR? */
+int misbehave_change(int filter, bool adds); /* the errno that a change shall fail with, or 0 */
+bool misbehave_interrupted(void);            /* shall this wait end with EINTR? */
 bool misbehave_hides_zombies(void); /* is a process which has exited none to EVFILT_PROC? */
 void misbehave_count_call(void);
 

@@ -40,8 +40,8 @@ static bool take(atomic_int *times) {
     return false;
 }
 
-int misbehave_change(int filter) {
-    if (take(&failures))
+int misbehave_change(int filter, bool adds) {
+    if (adds && take(&failures))
         return ENOMEM;
     return filter == EVFILT_USER && no_user > 0 ? EINVAL : 0;
 }

@@ -5,7 +5,8 @@
 
 /* "EINTR":   the next `times` waits end with EINTR, after their changes were applied. A wait is
  *            a kevent() call with room for events and a timeout other than zero.
- * "ENOMEM":  the next `times` changes fail with ENOMEM and are not applied.
+ * "ENOMEM":  the next `times` changes with EV_ADD fail with ENOMEM and are not applied. Others
+ *            need no memory: FreeBSD kern_event.c, kqueue_register().
  * "no-user": EVFILT_USER is an unknown filter (EINVAL) until switched off again.
  * "no-zombies": to EVFILT_PROC a process which has exited is none (ESRCH), as on macOS, NetBSD and
  *            OpenBSD, until switched off again.
