@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from pollster import backend as backends
 from pollster.backend.selector import Selector
@@ -118,6 +118,9 @@ class Poll(ReadableOnly):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} can't be copied or pickled: it is the kernel's; open another")
 
     def __repr__(self) -> str:
         return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}>"

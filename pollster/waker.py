@@ -1,6 +1,7 @@
 """`Waker`: ends another thread's wait."""
 
 import errno
+from typing import NoReturn
 
 from pollster.backend.selector import Selector
 from pollster.errors import NotRegisteredError
@@ -90,6 +91,9 @@ class Waker:
                 number, f"{self!r} is not registered with this Poll; make a new Waker"
             )
         return self._selector.failure(number, f"no waker for {self._token!r}")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} can't be copied or pickled: make another")
 
     def __repr__(self) -> str:
         return f"<Waker {self._token!r}>"

@@ -254,7 +254,11 @@ def test_a_batch_in_a_kernel_that_fails_reports_what_it_has_not_made(
     fault, before, is_polled, turned, changes
 ) -> None:
     """One change lacks memory: where the one that puts back what it undid does too, the
-    registration is lost, as with a single change."""
+    registration is lost, as with a single change. Whether a writer without a reader is the old one
+    or another under its number is found by a change that may lack memory as well: so no pipe takes
+    another's number here. An edge that was put back may be told again (R5): so there is none."""
+    before = [change for change in before if change.trigger is not Trigger.EDGE]
+    turned = [(place, kind) for place, kind in turned if kind in ("closed", "socket", "file")]
     if "kqueue" not in pollster.backend.available():
         pytest.skip("this machine has no kqueue")
     lib = pollster.backend.load("kqueue").lib

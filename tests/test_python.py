@@ -1,11 +1,13 @@
 """What `python*.c` promises to the interpreter: iterators, arguments, references, no crash."""
 
 import contextlib
+import copy
 import enum
 import gc
 import io
 import itertools
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -27,6 +29,7 @@ from pollster import (
     Registry,
     Token,
     Trigger,
+    Waker,
 )
 from pollster.backend import _python
 from pollster.backend.selector import Selector
@@ -679,6 +682,16 @@ def test_the_types_of_the_module_are_made_without_arguments_and_collected(kind) 
     assert all(gc.is_tracked(thing) for thing in things)
     del things
     gc.collect()
+
+
+def test_what_is_the_kernels_can_not_be_copied(poll) -> None:
+    """A copy of a Poll closed the original when it went away."""
+    things = [poll, poll.registry, poll.registry.batch(), Events(1), Waker(poll.registry, Token(1))]
+    for thing in things:
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError):
+                copied(thing)
+    assert not poll.closed
 
 
 def test_an_iterator_can_not_be_made_by_its_type() -> None:

@@ -120,8 +120,8 @@ static void undo(gathering *g, const gathered *one) {
                       add = change_for(g->s, one->index, on, flags_for(r, on));
         if (want & on)
             apply(g->s, &delete, 1);
-        if (same && had & on)
-            apply(g->s, &add, 1);
+        if (same && had & on && apply(g->s, &add, 1) < 0)
+            r->state &= (uint16_t)~on;
     }
 }
 
