@@ -7,6 +7,7 @@ from pollster.interest import Interest
 from pollster.poll import Poll
 from pollster.registry import Batch, Registration, Registry
 from pollster.source import HasFileno, Source, SourceLike
+from pollster.timer import Timer
 from pollster.token import Token
 from pollster.trigger import Trigger
 from pollster.waker import Waker
@@ -25,6 +26,7 @@ __all__ = [
     "Registry",
     "Source",
     "SourceLike",
+    "Timer",
     "Token",
     "Trigger",
     "Waker",

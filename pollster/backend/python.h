@@ -95,6 +95,14 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
+/* Gives what is registered the generation that it has by now: its earlier events are not told. */
+void renew(SelectorObject *self, registration_id made);
+
+/* python_timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
+ * registered, and before where others may use it meanwhile; only if `owner` still has it. */
+timer *timer_of(PyObject *source);
+void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
+
 /* python_changes.c */
 PyObject *selector_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *selector_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
@@ -103,10 +111,14 @@ PyObject *selector_deregister(PyObject *self, PyObject *const *arguments, Py_ssi
 /* python_events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
+/* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
+bool read_plain(PyObject *timeout, int64_t *nanoseconds);
+
 /* Each adds its types to the module and finds what it needs. */
 int add_slots(void);
 int add_events(PyObject *module);
 int add_changes(PyObject *module);
+int add_timers(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 extern PyTypeObject *selector_type;

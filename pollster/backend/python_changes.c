@@ -55,6 +55,11 @@ static int read_change(change *c, PyObject *const *arguments, Py_ssize_t count) 
         if (!c->interest)
             return -1;
     }
+    c->timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(arguments[0]);
+    if (c->timer) {
+        c->fd = -1;
+        return c->what == DEREGISTER || c->interest == INTEREST_READABLE ? 0 : -1;
+    }
     Py_ssize_t last = c->what == DEREGISTER ? 1 : 4;
     c->fd = count > last ? descriptor(arguments[last]) : descriptor_of(arguments[0]);
     return c->fd < 0 ? c->fd : 0;
@@ -62,6 +67,8 @@ static int read_change(change *c, PyObject *const *arguments, Py_ssize_t count) 
 
 static int note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {
     int result = 0;
+    if (c->timer && c->what == REGISTER && c->result == 0)
+        bind_timer(arguments[0], self, c->timer->owner);
     LOCK((PyObject *)self)
     if (c->gone.index)
         forget(self, c->gone);
@@ -79,9 +86,14 @@ static PyObject *make_change(PyObject *object, enum what what, PyObject *const *
     int result = read_change(&c, arguments, count);
     if (result < 0)
         return result == -1 ? PyLong_FromLong(UNFIT) : NULL;
-    Py_BEGIN_ALLOW_THREADS result = self->calls->apply(self->selector, &c, 1);
-    Py_END_ALLOW_THREADS if (result == 0 &&
-                             note_change(self, &c, arguments) < 0) return PyErr_NoMemory();
+    if (c.timer) { /* soon done: the GIL would cost more */
+        result = self->calls->apply(self->selector, &c, 1);
+    } else {
+        Py_BEGIN_ALLOW_THREADS result = self->calls->apply(self->selector, &c, 1);
+        Py_END_ALLOW_THREADS
+    }
+    if (result == 0 && note_change(self, &c, arguments) < 0)
+        return PyErr_NoMemory();
     return PyLong_FromLong(result < 0 ? result : c.result);
 }
 
@@ -197,6 +209,9 @@ static PyObject *changes_apply(PyObject *object, PyObject *nothing) {
     SelectorObject *selector = ((ChangesObject *)object)->selector;
     ChangesObject taken = take((ChangesObject *)object);
     int result;
+    for (int i = 0; i < taken.count; i++)
+        if (taken.changes[i].timer && taken.changes[i].what == REGISTER)
+            bind_timer(taken.arguments[(size_t)2 * i], selector, NULL);
     Py_BEGIN_ALLOW_THREADS result =
         selector->calls->apply(selector->selector, taken.changes, taken.count);
     Py_END_ALLOW_THREADS int noted = 0;
