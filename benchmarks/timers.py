@@ -24,7 +24,13 @@ def measure(plan: Plan) -> list[Sample]:
     fewer = Plan(max(1, plan.rounds // FEWER), plan.seed, plan.native)
     rounds = {name: make() for name, make in contenders().items()}
     samples = []
-    for row, units in (("schedule", MANY), ("cancel", MANY), ("close", MANY), ("run", DUE), ("run-close", DUE)):
+    for row, units in (
+        ("schedule", MANY),
+        ("cancel", MANY),
+        ("close", MANY),
+        ("run", DUE),
+        ("run-close", DUE),
+    ):
         chosen = {(f"timers-{row}", name): by_row[row] for name, by_row in rounds.items()}
         samples += interleave(chosen, fewer, units=units, loops=1)
     return samples
@@ -62,7 +68,7 @@ def clocked(run: Callable[[], object]) -> int:
 
 
 def every(schedule: Round, cancel: Round, run: Round) -> Rounds:
-    """Returns the rounds of who has nothing to close: a handle that is cancelled or called is gone."""
+    """Returns the rounds of those whose handles are gone once cancelled or called."""
     return {
         "schedule": schedule,
         "cancel": cancel,
@@ -125,7 +131,7 @@ def loop(new_event_loop: NewEventLoop) -> Rounds:
         handles = []
         call_later = loop.call_later
         for delay in delays:
-            handles.append(call_later(delay, callback))  # noqa: PERF401 - as pollster's loop
+            handles.append(call_later(delay, callback))
         return handles
 
     def cancel(handles: list[Any]) -> None:

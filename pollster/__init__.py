@@ -6,6 +6,7 @@ from pollster.events import Events
 from pollster.interest import Interest
 from pollster.poll import Poll
 from pollster.registry import Batch, Registration, Registry
+from pollster.slab import Slab
 from pollster.source import HasFileno, Source, SourceLike
 from pollster.timer import Timer
 from pollster.token import Token
@@ -24,6 +25,7 @@ __all__ = [
     "Poll",
     "Registration",
     "Registry",
+    "Slab",
     "Source",
     "SourceLike",
     "Timer",
