@@ -185,8 +185,11 @@ class Registry:
         if how:
             how = _fit(*how)
         fd = descriptor_of(source)
-        if fd is None:
+        if fd is None and code == UNFIT:
             getattr(_itself(source), name)(self, *how)
+            return
+        if fd is None:  # a Timer, whose change was tried
+            cast(Any, source)._explain(self, code, name)
             return
         if code == UNFIT:
             if fd < 0:

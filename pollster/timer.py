@@ -45,7 +45,7 @@ class Timer(_python.Timer):
     def register(
         self, registry: Registry, token: Token, interest: Interest, trigger: Trigger
     ) -> None:
-        """Registers it; `registry.register(timer, ...)` calls this for what it can't do itself.
+        """Registers it, as `registry.register(timer, ...)` does.
 
         Raises `AlreadyRegisteredError` where this Poll or another one that is open has it;
         `ValueError` for another interest than READABLE and a closed Poll; `OSError` where the
