@@ -21,7 +21,9 @@ BUSY = 0.95  # of a processor
 
 def render(runs: Sequence[Results]) -> str:
     """Returns all tables of these runs."""
-    parts = ["## Ratios", ratios(runs), LEGEND]
+    parts = []
+    if any(run.median(row.key, POLLSTER) for run in runs for row in ROWS):
+        parts += ["## Ratios", ratios(runs), LEGEND]
     if any(run.median(TIMERS[0].key, POLLSTER) for run in runs):
         parts += ["## Timers", timers(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):

@@ -215,3 +215,21 @@ def test_a_child_can_not_disturb_its_parents_timers(poll) -> None:
         os._exit(failed)
     assert os.waitpid(child, 0)[1] == 0
     assert [event.token for event in poll.poll(timeout=WAIT)] == [1]
+
+
+def test_it_outlives_a_descriptor_that_was_closed_while_a_copy_lives(poll, fds) -> None:
+    """R9: on Linux the queue is rebuilt then, and the kernel's timer has to come along."""
+    reader, writer = fds.pipe()
+    timer = register(poll, Timer.after(FAR))
+    fd = poll.fileno()
+    poll.registry.register(writer, Token(7), Interest.WRITABLE)
+    fds.keep(os.dup(writer))
+    fds.close(writer)
+    for _ in range(10_000):
+        poll.poll(timeout=0)
+    assert due_now(poll) == []
+    assert select.select([fd], [], [], 0)[0] == []
+    timer.set_after(0.002)
+    assert select.select([fd], [], [], WAIT)[0] == [fd]
+    assert due_now(poll) == [1]
+    fds.close(reader)
