@@ -47,7 +47,7 @@ setup(
         Extension(
             "pollster.backend._python",
             sorted(glob("pollster/backend/python*.c")),
-            depends=["pollster/backend/selector.h", "pollster/backend/python.h"],
+            depends=sorted(glob("pollster/backend/*.h")),
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
             py_limited_api=LIMITED_API,
         )

@@ -14,8 +14,9 @@ DICT = "raw+dict"
 SELECTORS = "selectors"
 POLLSTER = "pollster"
 ASYNCIO = "asyncio"
+HEAPQ = "heapq"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, ASYNCIO, "uvloop", "rloop")
+ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, "uvloop", "rloop")
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 

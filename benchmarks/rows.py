@@ -43,6 +43,16 @@ ROWS = (
     Row("memory-reported", "resident bytes per source, reported once"),
 )
 
+TIMERS = (
+    Row("timers-schedule", "make and register a timer, of 100,000"),
+    Row("timers-cancel", "stop it: cancel()"),
+    Row("timers-close", "be done with it: close()"),
+    Row("timers-run", "report one and call its callback, of 10,000"),
+    Row("timers-run-close", "... and be done with it"),
+)
+TIMER_AIM = 0.35
+"""What each may cost, at most, of what asyncio's `call_later` and its handles cost."""
+
 NOT_TO_GROW = 1.10
 """What a poll may cost, at most, of what it costs without any of these."""
 

@@ -7,9 +7,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import AGAIN, DICT, ORDER, POLLSTER, RAW, SELECTORS, C
+from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, C
 from benchmarks.results import Results, load
-from benchmarks.rows import GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, Limit
+from benchmarks.rows import GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, TIMER_AIM, TIMERS, Limit
 
 AIM, FLOOR, NEITHER = "✓", "~", "✗"
 LEGEND = (
@@ -21,7 +21,11 @@ BUSY = 0.95  # of a processor
 
 def render(runs: Sequence[Results]) -> str:
     """Returns all tables of these runs."""
-    parts = ["## Ratios", ratios(runs), LEGEND]
+    parts = []
+    if any(run.median(row.key, POLLSTER) for run in runs for row in ROWS):
+        parts += ["## Ratios", ratios(runs), LEGEND]
+    if any(run.median(TIMERS[0].key, POLLSTER) for run in runs):
+        parts += ["## Timers", timers(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -84,9 +88,19 @@ def growth(runs: Sequence[Results]) -> str:
     return markdown(head, lines)
 
 
+def timers(runs: Sequence[Results]) -> str:
+    """Returns what timers cost, relative to asyncio."""
+    head = ["work", *(f"{run.label} /{ASYNCIO}" for run in runs), "aim"]
+    lines = []
+    for row in TIMERS:
+        found = [judged(run.ratio(row.key, POLLSTER, ASYNCIO), Limit(TIMER_AIM)) for run in runs]
+        lines.append([row.work, *found, number(TIMER_AIM)])
+    return markdown(head, lines)
+
+
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *TIMERS]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]

@@ -6,7 +6,9 @@ from pollster.events import Events
 from pollster.interest import Interest
 from pollster.poll import Poll
 from pollster.registry import Batch, Registration, Registry
+from pollster.slab import Slab
 from pollster.source import HasFileno, Source, SourceLike
+from pollster.timer import Timer
 from pollster.token import Token
 from pollster.trigger import Trigger
 from pollster.waker import Waker
@@ -23,8 +25,10 @@ __all__ = [
     "Poll",
     "Registration",
     "Registry",
+    "Slab",
     "Source",
     "SourceLike",
+    "Timer",
     "Token",
     "Trigger",
     "Waker",

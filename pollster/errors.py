@@ -67,6 +67,8 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
     Parameters: `change`, what was to be done: "register", "reregister" or "deregister".
     """
     name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
+    if fd < 0:  # a Timer
+        name = repr(source)
     if number in (errno.ESHUTDOWN, errno.ECHILD):
         return selector.failure(number, name)
     if number == errno.EEXIST:

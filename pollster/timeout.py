@@ -1,31 +1,62 @@
-"""Timeouts as users write them, in the nanoseconds of the kernel contract."""
+"""Times as users write them, in the nanoseconds of the kernel contract."""
 
 import math
 from datetime import timedelta
 
-__all__ = ["nanoseconds"]
+__all__ = ["delay", "moment", "nanoseconds", "period"]
 
-_LONGEST = (1 << 63) - 1  # 292 years
+_LONGEST = (1 << 63) - 1  # 292 years, and never
 
 
 def nanoseconds(timeout: float | timedelta) -> int:
     """Returns a timeout in nanoseconds, rounded up; -1 for ever."""
-    if isinstance(timeout, timedelta):
-        nanoseconds = timeout // timedelta(microseconds=1) * 1000
-    elif isinstance(timeout, int):
-        nanoseconds = timeout * 1_000_000_000
-    elif isinstance(timeout, float) or hasattr(timeout, "__float__"):
-        seconds = float(timeout)
-        if seconds == math.inf:
-            return -1
-        if math.isnan(seconds):
-            raise ValueError("timeout is NaN: pass seconds, 0 or more, or None to wait for ever")
-        # Away from zero, so that the smallest negative number is negative too.
-        nanoseconds = math.ceil(min(seconds * 1e9, 2.0**63)) if seconds >= 0 else -1
+    time = _duration(timeout, "timeout", "seconds, a timedelta or None", "None to wait for ever")
+    return -1 if time == math.inf else min(int(time), _LONGEST)
+
+
+def delay(seconds: float | timedelta) -> int:
+    """Returns how long until a timer expires, in nanoseconds, rounded up."""
+    return int(min(_duration(seconds, "seconds", "a number or a timedelta"), _LONGEST))
+
+
+def period(seconds: float | timedelta) -> int:
+    """Returns a timer's period in nanoseconds, rounded up."""
+    time = _duration(seconds, "seconds", "a number or a timedelta")
+    if time == 0:
+        raise ValueError(f"seconds {seconds!r} is no period: pass more than 0")
+    return int(min(time, _LONGEST))
+
+
+def moment(deadline: float) -> int:
+    """Returns a time of the monotonic clock in nanoseconds, rounded up; 0 for what is before it."""
+    if isinstance(deadline, int):
+        time: float = deadline * 1_000_000_000
+    elif not isinstance(deadline, timedelta) and hasattr(deadline, "__float__"):
+        time = float(deadline) * 1e9
     else:
-        raise TypeError(f"timeout must be seconds, a timedelta or None, not {timeout!r}")
-    if nanoseconds < 0:
-        raise ValueError(
-            f"timeout {timeout!r} is negative: pass 0 or more seconds, or None to wait for ever"
-        )
-    return min(nanoseconds, _LONGEST)
+        raise TypeError(f"deadline must be seconds, as of time.monotonic(), not {deadline!r}")
+    if math.isnan(time):
+        raise ValueError("deadline is NaN: pass seconds, as of time.monotonic()")
+    return math.ceil(min(max(time, 0), _LONGEST))
+
+
+def _duration(time: float | timedelta, name: str, kinds: str, ever: str = "") -> float:
+    """Returns nanoseconds, an integer or infinity. Raises what is wrong with a time."""
+    wanted = f"pass 0 or more seconds{ever and ', or '}{ever}"
+    if isinstance(time, timedelta):
+        found: float = time // timedelta(microseconds=1) * 1000
+    elif isinstance(time, int):
+        found = time * 1_000_000_000
+    elif isinstance(time, float) or hasattr(time, "__float__"):
+        seconds = float(time)
+        if math.isnan(seconds):
+            raise ValueError(f"{name} is NaN: {wanted}")
+        if seconds == math.inf:
+            return seconds
+        # Away from zero, so that the smallest negative number is negative too.
+        found = math.ceil(min(seconds * 1e9, 2.0**63)) if seconds >= 0 else -1
+    else:
+        raise TypeError(f"{name} must be {kinds}, not {time!r}")
+    if found < 0:
+        raise ValueError(f"{name} {time!r} is negative: {wanted}")
+    return found

@@ -51,6 +51,13 @@ def test_a_run_prints_its_table_and_keeps_json_that_pyperf_reads(tmp_path):
     assert again.stdout.count(f"{version} /raw") == 2
 
 
+def test_timers_are_compared_with_asyncio():
+    printed = run("benchmarks", "timers", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert f"{platform.python_version()} /asyncio" in printed.stdout
+    assert "| make and register a timer, of 100,000 " in printed.stdout
+
+
 def test_a_benchmark_that_is_not_there_is_named():
     refused = run("benchmarks", "pole")
     assert refused.returncode == 2

@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import pollster
+import pollster.backend._python
 
 MODULES = sorted(
     module.name
@@ -20,6 +21,13 @@ MODULES = sorted(
 def test_the_examples_of_a_module_run(backend, monkeypatch, name) -> None:
     monkeypatch.setenv("POLLSTER_BACKEND", backend)
     result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_the_examples_of_what_is_written_in_c_run(backend, monkeypatch) -> None:
+    monkeypatch.setenv("POLLSTER_BACKEND", backend)
+    result = doctest.testmod(pollster.backend._python)
+    assert result.attempted >= 10
     assert result.failed == 0
 
 

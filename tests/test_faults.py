@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import pollster.backend
-from pollster import Events, Interest, Poll, Registry, Token, Trigger, Waker
+from pollster import Events, Interest, Poll, Registry, Timer, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
 
@@ -48,6 +48,49 @@ def kqueue(misbehave: Misbehave) -> Iterator[Poll]:
     """A Poll over the tests' kqueue."""
     with Poll(backend="kqueue") as poll:
         yield poll
+
+
+# Timers
+
+
+def assert_timers_work_once_it_can(poll: Poll, timer: Timer) -> None:
+    assert list(poll.registry) == []
+    poll.registry.register(timer, Token(1), R)
+    assert [event.token for event in poll.poll(timeout=10)] == [1]
+
+
+def test_a_timer_without_a_descriptor_for_the_kernels_leaves_nothing_behind() -> None:
+    with Poll(backend="epoll") as poll:
+        timer = Timer.after(0)
+        poll.fileno()
+        with no_more_descriptors():
+            with pytest.raises(OSError, match="close some descriptors") as caught:
+                poll.registry.register(timer, Token(1), R)
+            assert caught.value.errno == errno.EMFILE
+        assert_timers_work_once_it_can(poll, timer)
+
+
+def test_a_timer_that_the_kernel_refuses_leaves_nothing_behind(kqueue, misbehave) -> None:
+    kqueue.fileno()
+    timer = Timer.after(0)
+    misbehave("ENOMEM", 1)
+    with pytest.raises(OSError, match="memory") as caught:
+        kqueue.registry.register(timer, Token(1), R)
+    assert caught.value.errno == errno.ENOMEM
+    assert_timers_work_once_it_can(kqueue, timer)
+
+
+def test_a_timer_that_can_not_be_set_stays_as_it_was(kqueue, misbehave) -> None:
+    timer = Timer.after(1000)
+    kqueue.registry.register(timer, Token(1), R)
+    kqueue.fileno()
+    before = timer._setting()
+    misbehave("ENOMEM", 1)
+    with pytest.raises(OSError, match="memory"):
+        timer.set_after(0)
+    assert timer._setting() == before
+    timer.set_after(0)
+    assert [event.token for event in kqueue.poll(timeout=10)] == [1]
 
 
 # Descriptors

@@ -40,7 +40,8 @@ def builder(
     `sources` and `include_dirs`, what to compile with it; `extra`, what those declare; `platform`,
     the system that it is built for, as sys.platform names it.
     """
-    own = [here / file.name for file in sorted(HERE.glob(f"{name}*.c"))] + [here / "selector.c"]
+    files = [*sorted(HERE.glob(f"{name}*.c")), *sorted(HERE.glob("selector*.c"))]
+    own = [here / file.name for file in files]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(

@@ -5,8 +5,8 @@
  * any more, or something else. Such a ghost is found when it reports too often, and left behind by
  * moving to a new epoll. Others (an outer Poll) must not notice, so they get a front: an epoll
  * whose only member is the working one. */
+#include "epoll.h"
 #include "epoll_assumptions.h"
-#include "kernel.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -63,6 +63,8 @@ int kernel_kick(selector *s) {
 void kernel_close(selector *s) {
     const epoll_selector *e = (epoll_selector *)s;
     close(s->fd);
+    if (s->timers.fd >= 0)
+        close(s->timers.fd);
     if (e->kick >= 0)
         close(e->kick);
     if (e->front >= 0)
@@ -169,13 +171,15 @@ static void move(epoll_selector *e) {
         return;
     for (uint32_t i = 1; i < s->all.extent; i++) {
         registration *r = &s->all.at[i];
-        if (r->kind == KIND_FREE || r->state & GHOST)
+        if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->state & GHOST)
             continue;
         if (is_ghost(s, r))
             r->state |= GHOST;
         else if (control(fresh, s, EPOLL_CTL_ADD, i) < 0)
             goto end;
     }
+    if (s->timers.fd >= 0 && ep_watch_timer(s, fresh) < 0)
+        goto end;
     /* Who waits in the old one waits on in the new one; with the last of them the old one ends. A
      * forked child's copy keeps it alive, so the front is told. */
     if (send_waiters_away(e) < 0)
@@ -214,14 +218,14 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
             int64_t seconds;
             int64_t nanoseconds;
         } limit = {timeout / NANOSECONDS, timeout % NANOSECONDS};
-        n = (int)syscall(SYS_epoll_pwait2, s->fd, b->entries, b->capacity, &limit, NULL, 0);
+        n = (int)syscall(SYS_epoll_pwait2, s->fd, b->entries, b->places, &limit, NULL, 0);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n < 0 ? -errno : n;
         atomic_store(&missing, 1);
     }
 #endif
     int64_t milliseconds = timeout < 0 ? -1 : timeout / 1000000 + (timeout % 1000000 != 0);
-    n = epoll_wait(s->fd, b->entries, b->capacity,
+    n = epoll_wait(s->fd, b->entries, b->places,
                    milliseconds > INT_MAX ? INT_MAX : (int)milliseconds);
     return n < 0 ? -errno : n;
 }

@@ -5,15 +5,16 @@
  * the registrations held and must not block. */
 #ifndef POLLSTER_KERNEL_H
 #define POLLSTER_KERNEL_H
+#include "clock.h"
 #include "registrations.h"
-
-#define NANOSECONDS 1000000000LL
+#include "timers.h"
 
 /* The registration that is nobody's: the queue's own descriptors and user events report as it. */
 #define OWN_INDEX 0
 
 struct selector {
     registrations all;
+    timers timers;
     int fd;
     atomic_int using; /* who may be using fd; the last one closes it when the selector is closed */
     atomic_int closed;
@@ -78,7 +79,24 @@ int kernel_waker_wake(selector *s, const waker *w);
 /* (locked) Removes the waker from the kernel and closes its descriptor. */
 void kernel_waker_close(selector *s, const registration *r);
 
-int64_t monotonic(void);
+/* (locked) Makes the queue ready when a deadline has come, until it is set anew; at once where it
+ * has passed; NEVER: not any more. */
+int kernel_set_timer(selector *s, int64_t deadline);
+
+/* Take the lock: of a selector that is open; of one that may be closed. */
+int lock_open(selector *s);
+int lock(selector *s);
+
+/* Gives the lock back, and returns the result. */
+int unlock(selector *s, int result);
+
+/* selector_timers.c. The first: (locked) makes a change that is about a timer. Then what a wait
+ * does for timers: how long it may last at most, with places in the batch kept for those that are
+ * due; (locked) puts them there; (locked) prepares for somebody who looks at the descriptor. */
+void timer_change(selector *s, change *c);
+int64_t timers_limit(selector *s, room *b, int64_t timeout);
+void timers_put(selector *s, room *b);
+int timers_nest(selector *s);
 
 /* (locked) Makes one change, and says in c->result how it went. */
 void change_one(selector *s, change *c);

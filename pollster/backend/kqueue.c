@@ -65,7 +65,7 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
         if (result < 0)
             return result;
     }
-    int n = kevent(s->fd, NULL, 0, b->entries, b->capacity, timeout < 0 ? NULL : &limit);
+    int n = kevent(s->fd, NULL, 0, b->entries, b->places, timeout < 0 ? NULL : &limit);
     return n < 0 ? -errno : n;
 }
 
@@ -115,8 +115,11 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
 
 static void put_entry(selector *s, room *b, const struct kevent *e) {
     registration *r = registration_for(s, e->udata);
-    if (!r) /* the bell, or stale */
+    if (!r) { /* the bell, the timer, or stale */
+        if (e->filter == EVFILT_TIMER)
+            s->timers.armed = 0; /* it has come, and is gone */
         return;
+    }
     if (r->kind == KIND_WAKER) {
         kq_put_waker(s, b, r);
         return;
@@ -172,16 +175,16 @@ int kernel_decode(selector *s, room *b, int n) {
     kqueue_selector *k = (kqueue_selector *)s;
     const struct timespec at_once = {0, 0};
     struct kevent *entries = b->entries;
-    int taken = 0, asked = b->capacity;
+    int taken = 0, asked = b->places;
     bool full;
     for (;;) {
         for (int i = 0; i < n; i++)
             put_entry(s, b, &entries[taken + i]);
         if (taken == 0 && k->due)
-            kq_put_hung(k, b, b->capacity - b->filled);
+            kq_put_hung(k, b, b->places - b->filled);
         taken += n;
         full = n == asked;
-        asked = b->capacity - b->filled;
+        asked = b->places - b->filled;
         if (!full || asked == 0 || taken + asked > ENTRIES_PER_PLACE * b->capacity)
             break;
         n = kevent(s->fd, NULL, 0, entries + taken, asked, &at_once);
@@ -208,6 +211,8 @@ static const char *filter_name(const struct kevent *e) {
         return "EVFILT_READ";
     if (e->filter == EVFILT_WRITE)
         return "EVFILT_WRITE";
+    if (e->filter == EVFILT_TIMER)
+        return "EVFILT_TIMER";
 #ifdef EVFILT_USER
     if (e->filter == EVFILT_USER)
         return "EVFILT_USER";

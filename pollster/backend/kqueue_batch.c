@@ -96,6 +96,8 @@ static bool gather_deregister(gathering *g, change *c) {
 static bool gather(gathering *g, change *c) {
     c->made = c->gone = (registration_id){0, 0};
     c->result = 0;
+    if (c->timer)
+        return false;
     return c->what == REGISTER     ? gather_register(g, c)
            : c->what == REREGISTER ? gather_reregister(g, c)
                                    : gather_deregister(g, c);

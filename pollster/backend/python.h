@@ -100,13 +100,25 @@ PyObject *event_of(SelectorObject *self, uint64_t entry);
  */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
 
+/* Gives what is registered the generation that it has by now: its earlier events are not told. */
+void renew(SelectorObject *self, registration_id made);
+
+/* python_timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
+ * registered, and before where others may use it meanwhile; only if `owner` still has it. */
+timer *timer_of(PyObject *source);
+void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
+
 /* python_events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+
+/* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
+bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 
 /* Each adds its types to the module and finds what it needs. */
 int add_slots(void);
 int add_events(PyObject *module);
 int add_registry(PyObject *module);
+int add_timers(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 extern PyTypeObject *selector_type;

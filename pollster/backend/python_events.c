@@ -1,7 +1,7 @@
 /* Waiting, the batch that a wait fills (the base of Events), and iteration over it. */
+#include "clock.h"
 #include "python.h"
 
-#define NANOSECONDS 1000000000LL
 #define AHEAD 6 /* events */
 
 typedef struct {
@@ -17,26 +17,32 @@ static PyObject *nanoseconds; /* a function: for timeouts that are not plain */
 
 /* Waiting */
 
-static int read_timeout(PyObject *timeout, int64_t *limit) {
-    if (timeout == Py_None) {
-        *limit = -1;
-        return 0;
-    }
+bool read_plain(PyObject *timeout, int64_t *limit) {
     if (PyLong_CheckExact(timeout)) {
         int overflow;
         long seconds = PyLong_AsLongAndOverflow(timeout, &overflow);
         if (!overflow && seconds >= 0 && seconds < INT_MAX) {
             *limit = seconds * NANOSECONDS;
-            return 0;
+            return true;
         }
     } else if (PyFloat_CheckExact(timeout)) {
         double wanted = PyFloat_AsDouble(timeout) * (double)NANOSECONDS;
         if (wanted >= 0 && wanted < 9e18) {
             *limit = (int64_t)wanted;
             *limit += (double)*limit < wanted; /* never early */
-            return 0;
+            return true;
         }
     }
+    return false;
+}
+
+static int read_timeout(PyObject *timeout, int64_t *limit) {
+    if (timeout == Py_None) {
+        *limit = -1;
+        return 0;
+    }
+    if (read_plain(timeout, limit))
+        return 0;
     PyObject *number = PyObject_CallFunctionObjArgs(nanoseconds, timeout, NULL);
     if (!number)
         return -1;

@@ -56,6 +56,8 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
 
 static int note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {
     int result = 0;
+    if (c->timer && c->what == REGISTER && c->result == 0)
+        bind_timer(arguments[0], self, c->timer->owner);
     LOCK((PyObject *)self)
         if (c->gone.index)
             forget(self, c->gone);
@@ -116,16 +118,20 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
     int result;
-    Py_BEGIN_ALLOW_THREADS
+    if (c->timer) { /* soon done: the GIL would cost more */
         result = selector->calls->apply(selector->selector, c, 1);
-    Py_END_ALLOW_THREADS
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+            result = selector->calls->apply(selector->selector, c, 1);
+        Py_END_ALLOW_THREADS
+    }
     if (result < 0) {
         c->result = result;
         return 0;
     }
     if (note_change(selector, c, arguments) == 0)
         return 0;
-    change back = {.what = DEREGISTER, .fd = c->fd};
+    change back = {.what = DEREGISTER, .fd = c->fd, .timer = c->timer};
     if (c->what == REGISTER)
         selector->calls->apply(selector->selector, &back, 1);
     return -1;
@@ -171,14 +177,22 @@ static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *so
     return NULL;
 }
 
+/* A timer is readable and nothing else. */
+static bool is_for_timer(const change *c) {
+    return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
+}
+
 static PyObject *change_plainly(PyObject *object, enum what what, PyObject *const *arguments,
                                 Py_ssize_t count, PyObject *names) {
     change c = {.what = what};
     if ((names && PyTuple_Size(names) > 0) || read_arguments(&c, arguments, count) < 0)
         return as_written(object, what, arguments, count, names);
-    c.fd = descriptor_of(arguments[0]);
-    if (c.fd < 0)
-        return c.fd == -1 ? as_written(object, what, arguments, count, names) : NULL;
+    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(arguments[0]);
+    c.fd = c.timer ? -1 : descriptor_of(arguments[0]);
+    if (c.fd == -1 && !is_for_timer(&c))
+        return as_written(object, what, arguments, count, names);
+    if (c.fd == -2)
+        return NULL;
     int error = change_registry((RegistryObject *)object, &c, arguments);
     if (error > 0)
         return refuse(object, &c, error, arguments[0]);
@@ -257,6 +271,9 @@ static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
         return NULL;
     gathered taken = take((RegistryObject *)object);
     int result;
+    for (int i = 0; i < taken.count; i++)
+        if (taken.changes[i].timer && taken.changes[i].what == REGISTER)
+            bind_timer(taken.arguments[(size_t)2 * i], selector, NULL);
     Py_BEGIN_ALLOW_THREADS
         result = selector->calls->apply(selector->selector, taken.changes, taken.count);
     Py_END_ALLOW_THREADS

@@ -64,6 +64,12 @@ int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject 
     return 0;
 }
 
+void renew(SelectorObject *self, registration_id made) {
+    if (made.index < self->extent && self->slots[made.index].token &&
+        is_newer(made.generation, self->slots[made.index].generation))
+        self->slots[made.index].generation = made.generation;
+}
+
 /* Another thread has registered, its event is here, and it has not come to note that: so it is
  * noted here, but for the source. */
 static int catch_up(SelectorObject *self, registration_id id) {
@@ -93,36 +99,57 @@ slot *slot_of(SelectorObject *self, uint64_t entry) {
 
 /* Events */
 
-/* The attributes of an Event, in its order; token_name is the first. */
-static PyObject *token_name;
-static struct {
-    const char *text;
+/* The attributes of an Event, by their descriptors: the way past __setattr__, which is frozen. */
+typedef struct {
+    const char *name;
     uint32_t bit;
-    PyObject *name;
-} predicates[] = {
-    {"is_readable", READY_READABLE, NULL},         {"is_writable", READY_WRITABLE, NULL},
-    {"is_priority", READY_PRIORITY, NULL},         {"is_read_closed", READY_READ_CLOSED, NULL},
-    {"is_write_closed", READY_WRITE_CLOSED, NULL}, {"is_error", READY_ERROR, NULL},
+    PyObject *descriptor;
+    descrsetfunc set;
+} attribute;
+
+static allocfunc new_object;
+static newfunc new_integer;
+static attribute token_attribute = {"token", 0, NULL, NULL};
+static attribute predicates[] = {
+    {"is_readable", READY_READABLE, NULL, NULL},
+    {"is_writable", READY_WRITABLE, NULL, NULL},
+    {"is_priority", READY_PRIORITY, NULL, NULL},
+    {"is_read_closed", READY_READ_CLOSED, NULL, NULL},
+    {"is_write_closed", READY_WRITE_CLOSED, NULL, NULL},
+    {"is_error", READY_ERROR, NULL, NULL},
 };
 #define PREDICATES (sizeof predicates / sizeof *predicates)
+
+static int find_attribute(attribute *of) {
+    of->descriptor = PyObject_GetAttrString((PyObject *)event_type, of->name);
+    if (of->descriptor)
+        of->set = (descrsetfunc)PyType_GetSlot(Py_TYPE(of->descriptor), Py_tp_descr_set);
+    return of->set ? 0 : -1;
+}
 
 int add_slots(void) {
     token_type = (PyTypeObject *)imported("pollster.token", "Token");
     event_type = (PyTypeObject *)imported("pollster.event", "Event");
-    token_name = PyUnicode_InternFromString("token");
-    bool complete = token_type && event_type && token_name;
-    for (size_t i = 0; i < PREDICATES && complete; i++)
-        complete = (predicates[i].name = PyUnicode_InternFromString(predicates[i].text)) != NULL;
-    return complete ? 0 : -1;
+    if (!token_type || !event_type)
+        return -1;
+    new_integer = (newfunc)PyType_GetSlot(&PyLong_Type, Py_tp_new);
+    new_object = (allocfunc)PyType_GetSlot(event_type, Py_tp_alloc);
+    int result = find_attribute(&token_attribute);
+    for (size_t i = 0; i < PREDICATES && result == 0; i++)
+        result = find_attribute(&predicates[i]);
+    return result;
 }
 
-/* Sets the attributes in the generic way, which a frozen class leaves open. */
+static int set_attribute(PyObject *event, const attribute *of, PyObject *value) {
+    return of->set(of->descriptor, event, value);
+}
+
 static PyObject *new_event(PyObject *token, uint32_t readiness) {
-    PyObject *event = ((allocfunc)PyType_GetSlot(event_type, Py_tp_alloc))(event_type, 0);
-    int result = event ? PyObject_GenericSetAttr(event, token_name, token) : -1;
+    PyObject *event = new_object(event_type, 0);
+    int result = event ? set_attribute(event, &token_attribute, token) : -1;
     for (size_t i = 0; i < PREDICATES && result == 0; i++)
-        result = PyObject_GenericSetAttr(event, predicates[i].name,
-                                         readiness & predicates[i].bit ? Py_True : Py_False);
+        result = set_attribute(event, &predicates[i],
+                               readiness & predicates[i].bit ? Py_True : Py_False);
     if (result < 0)
         Py_CLEAR(event);
     return event;
@@ -131,7 +158,11 @@ static PyObject *new_event(PyObject *token, uint32_t readiness) {
 static PyObject *new_token(PyObject *number) {
     if (Py_IS_TYPE(number, token_type))
         return Py_NewRef(number);
-    return PyObject_CallFunctionObjArgs((PyObject *)token_type, number, NULL);
+    /* As Token does it for a number in range, which it is. */
+    PyObject *arguments = Py_BuildValue("(O)", number);
+    PyObject *token = arguments ? new_integer(token_type, arguments, NULL) : NULL;
+    Py_XDECREF(arguments);
+    return token;
 }
 
 static PyObject *known_event(slot *s, uint32_t readiness) {

@@ -19,7 +19,8 @@ enum kind {
     KIND_DATAGRAM,
     KIND_PIPE,
     KIND_OTHER,
-    KIND_WAKER
+    KIND_WAKER,
+    KIND_TIMER
 };
 
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     selector *owner;
     void *entries; /* as the kernel gives them */
     int capacity;
+    int places; /* how many the kernel may fill: the others are for timers that are due */
     int filled;
 } room;
 

@@ -1,14 +1,7 @@
 /* The kernel contract's part that is the same for every kernel: lifetime, tables, the wait loop. */
 #include "kernel.h"
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
-
-int64_t monotonic(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * NANOSECONDS + now.tv_nsec;
-}
 
 static int64_t deadline_after(int64_t timeout) {
     int64_t now = monotonic();
@@ -46,6 +39,7 @@ selector *selector_open(void) {
         errno = -error;
         return NULL;
     }
+    timers_open(&s->timers);
     error = kernel_open(s);
     if (error < 0) {
         registrations_release(&s->all);
@@ -84,14 +78,14 @@ static void leave(selector *s) {
         close_all(s);
 }
 
-static int lock(selector *s) {
+int lock(selector *s) {
     if (is_forked(s))
         return -ECHILD;
     pthread_mutex_lock(&s->all.lock);
     return 0;
 }
 
-static int lock_open(selector *s) {
+int lock_open(selector *s) {
     int result = lock(s);
     if (result < 0 || !atomic_load(&s->closed))
         return result;
@@ -99,7 +93,7 @@ static int lock_open(selector *s) {
     return -ESHUTDOWN;
 }
 
-static int unlock(selector *s, int result) {
+int unlock(selector *s, int result) {
     pthread_mutex_unlock(&s->all.lock);
     return result;
 }
@@ -135,8 +129,10 @@ int selector_close(selector *s) {
 
 /* A child does not free what a lock guards: see is_forked. */
 static void release(selector *s) {
-    if (!is_forked(s) && registrations_release(&s->all))
-        free(s);
+    if (is_forked(s) || !registrations_release(&s->all))
+        return;
+    timers_free(&s->timers);
+    free(s);
 }
 
 void selector_free(selector *s) {
@@ -150,7 +146,10 @@ int selector_is_closed(selector *s) {
 
 int selector_fd(selector *s) {
     int result = lock_open(s);
-    return result < 0 ? result : unlock(s, kernel_fd(s));
+    if (result < 0)
+        return result;
+    result = timers_nest(s);
+    return unlock(s, result < 0 ? result : kernel_fd(s));
 }
 
 /* Registering */
@@ -223,6 +222,10 @@ static int deregister(selector *s, change *c) {
 
 void change_one(selector *s, change *c) {
     c->made = c->gone = (registration_id){0, 0};
+    if (c->timer) {
+        timer_change(s, c);
+        return;
+    }
     switch (c->what) {
     case REGISTER:
         c->result = registration_add(s, c);
@@ -303,7 +306,10 @@ void batch_free(batch *seen) {
 static int wait_open(selector *s, room *b, int64_t timeout) {
     int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
     for (int turn = 1;; turn++) {
-        int n = kernel_wait(s, b, timeout);
+        b->places = b->capacity;
+        bool timed = atomic_load(&s->timers.count);
+        int64_t limit = timed ? timers_limit(s, b, timeout) : timeout;
+        int n = b->places ? kernel_wait(s, b, limit) : 0;
         int result = n;
         pthread_mutex_lock(&s->all.lock);
         b->seen.taken = 0;
@@ -313,6 +319,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
             batch_begin(&s->all, b);
             if (n > 0)
                 b->seen.taken = kernel_decode(s, b, n);
+            timers_put(s, b);
             result = b->filled;
         }
         pthread_mutex_unlock(&s->all.lock);
@@ -323,7 +330,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
         }
         b->seen.remaining = timeout;
         /* A batch of nothing but stale entries may have kept others out. */
-        if (result || (timeout == 0 && (n < b->capacity || turn > STALE_TURNS)))
+        if (result || (timeout == 0 && (n < b->places || turn > STALE_TURNS)))
             return result;
         /* While they come in a row no signal can interrupt the kernel. */
         if (turn % SIGNALS_EVERY == 0)
@@ -343,8 +350,9 @@ int selector_wait(batch *seen, int64_t timeout) {
 }
 
 const selector_calls *selector_functions(void) {
-    static const selector_calls functions = {selector_apply, batch_new, batch_free, selector_wait,
-                                             selector_token};
+    static const selector_calls functions = {selector_apply,    batch_new,      batch_free,
+                                             selector_wait,     selector_token, timer_set,
+                                             timer_expirations, timer_look};
     return &functions;
 }
 

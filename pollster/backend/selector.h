@@ -55,12 +55,23 @@ typedef struct {
     uint32_t generation;
 } registration_id;
 
+/* A timer; what it is set to stands here while it is not registered. Times are nanoseconds of
+ * monotonic(), in clock.h; INT64_MAX is never. One call at a time uses a timer. */
+typedef struct {
+    selector *owner; /* NULL: it is not registered */
+    registration_id made;
+    int64_t deadline; /* of its next occurrence */
+    int64_t period;   /* 0: it occurs once */
+    uint64_t expirations;
+} timer;
+
 enum what { REGISTER, REREGISTER, DEREGISTER };
 
-/* One change of what is registered; a deregistration has only an fd. */
+/* One change of what is registered; a deregistration has only an fd or a timer. */
 typedef struct {
     enum what what;
     int fd;
+    timer *timer; /* NULL: it is about the fd */
     uint64_t token;
     uint32_t interest;
     uint32_t trigger;
@@ -70,7 +81,7 @@ typedef struct {
 } change;
 
 typedef struct {
-    int fd; /* -1 where the kernel queue itself is the source */
+    int fd; /* -1 where the kernel queue itself is the source, and of timers */
     uint32_t interest;
     uint32_t trigger;
     uint64_t token;
@@ -117,7 +128,10 @@ int selector_fd(selector *s);
  * for it is gone. REREGISTER replaces interest, token and trigger, and arms again; with another
  * token it has another generation, which ends the events of the old one. DEREGISTER works also
  * where the fd has been closed. Both: -ENOENT, not registered; what was registered for a reused
- * number is gone. */
+ * number is gone.
+ *
+ * A timer can be registered with one selector at a time, which must be open. It goes on where it
+ * stands, registered or not. */
 int selector_apply(selector *s, change *changes, int n);
 
 /* The index of what is registered for fd, or -ENOENT. */
@@ -142,6 +156,16 @@ void batch_free(batch *b);
  */
 int selector_wait(batch *b, int64_t timeout);
 
+/* Sets a registered timer anew: what it was set to before is not reported any more, also not from a
+ * batch, for which t->made may change. Each occurrence is reported once, whatever the trigger;
+ * periods that passed before it was are reported as one, and all are counted. */
+int timer_set(timer *t, int64_t deadline, int64_t period);
+
+/* How often a registered timer has occurred, in the batches until now, since this was last asked;
+ * and what it is set to, into *t. */
+int64_t timer_expirations(timer *t);
+int timer_look(timer *t);
+
 /* What python.c calls, which is compiled apart from the back ends. */
 typedef struct {
     int (*apply)(selector *s, change *changes, int n);
@@ -149,6 +173,9 @@ typedef struct {
     void (*batch_free)(batch *b);
     int (*wait)(batch *b, int64_t timeout);
     int (*token)(selector *s, registration_id id, uint64_t *out);
+    int (*timer_set)(timer *t, int64_t deadline, int64_t period);
+    int64_t (*timer_expirations)(timer *t);
+    int (*timer_look)(timer *t);
 } selector_calls;
 const selector_calls *selector_functions(void);
 

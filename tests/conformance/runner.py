@@ -14,6 +14,7 @@ import input_errors  # noqa: F401
 import readiness  # noqa: F401
 import registering  # noqa: F401
 import sharing  # noqa: F401
+import timers  # noqa: F401
 import timing  # noqa: F401
 import triggers  # noqa: F401
 import waking  # noqa: F401

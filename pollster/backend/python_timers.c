@@ -1,0 +1,266 @@
+/* The base of Timer: what a program of thousands of deadlines does for each of them. */
+#include "python_timers.h"
+#include "clock.h"
+#include "python.h"
+
+#define NEVER INT64_MAX
+
+typedef struct {
+    PyObject ob_base;
+    SelectorObject *selector; /* whose it is, or was last */
+    timer timer;
+} TimerObject;
+
+static PyTypeObject *timer_base;
+static PyObject *delay, *period, *moment; /* functions: for times that are not plain */
+
+/* Changes that are about a timer: see make_change() and changes_apply() */
+
+timer *timer_of(PyObject *source) {
+    return PyObject_TypeCheck(source, timer_base) ? &((TimerObject *)source)->timer : NULL;
+}
+
+void bind_timer(PyObject *object, SelectorObject *selector, const struct selector *owner) {
+    TimerObject *self = (TimerObject *)object;
+    SelectorObject *before = NULL;
+    LOCK(object)
+        if (self->timer.owner == owner && self->selector != selector) {
+            before = self->selector;
+            self->selector = (SelectorObject *)Py_NewRef((PyObject *)selector);
+        }
+    UNLOCK
+    Py_XDECREF((PyObject *)before);
+}
+
+/* Times, in nanoseconds. 0, or -1 with an exception set. */
+
+static int read_slowly(PyObject *time, PyObject *function, int64_t *nanoseconds) {
+    PyObject *number = PyObject_CallFunctionObjArgs(function, time, NULL);
+    if (!number)
+        return -1;
+    *nanoseconds = PyLong_AsLongLong(number);
+    Py_DECREF(number);
+    return *nanoseconds == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int read_delay(PyObject *seconds, int64_t *deadline) {
+    int64_t left, now = monotonic();
+    if (!read_plain(seconds, &left) && read_slowly(seconds, delay, &left) < 0)
+        return -1;
+    *deadline = left < NEVER - now ? now + left : NEVER;
+    return 0;
+}
+
+static int read_period(PyObject *seconds, int64_t *deadline, int64_t *every) {
+    if ((!read_plain(seconds, every) || *every == 0) && read_slowly(seconds, period, every) < 0)
+        return -1;
+    int64_t now = monotonic();
+    *deadline = *every < NEVER - now ? now + *every : NEVER;
+    return 0;
+}
+
+/* The first nanosecond that is not before it, as time.monotonic() would show it. */
+static int read_moment(PyObject *seconds, int64_t *deadline) {
+    double wanted = PyFloat_CheckExact(seconds) ? PyFloat_AsDouble(seconds) : -1;
+    if (!(wanted >= 0 && wanted < 9e9))
+        return read_slowly(seconds, moment, deadline);
+    *deadline = (int64_t)(wanted * (double)NANOSECONDS);
+    while ((double)*deadline / (double)NANOSECONDS < wanted)
+        ++*deadline;
+    return 0;
+}
+
+/* Making and setting them */
+
+static PyObject *new_timer(PyObject *type, int64_t deadline, int64_t every) {
+    static allocfunc allocate;
+    if (!allocate)
+        allocate = (allocfunc)PyType_GetSlot(timer_base, Py_tp_alloc);
+    TimerObject *self = (TimerObject *)allocate((PyTypeObject *)type, 0);
+    if (self) {
+        self->timer.deadline = deadline;
+        self->timer.period = every;
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *timer_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    if (PyTuple_Size(arguments) || (keywords && PyDict_Size(keywords)))
+        return PyErr_Format(PyExc_TypeError,
+                            "Timer() takes no arguments: use after(), every() or at()");
+    return new_timer((PyObject *)type, NEVER, 0);
+}
+
+static PyObject *timer_after(PyObject *type, PyObject *seconds) {
+    int64_t deadline;
+    return read_delay(seconds, &deadline) < 0 ? NULL : new_timer(type, deadline, 0);
+}
+
+static PyObject *timer_every(PyObject *type, PyObject *seconds) {
+    int64_t deadline, every;
+    return read_period(seconds, &deadline, &every) < 0 ? NULL : new_timer(type, deadline, every);
+}
+
+static PyObject *timer_at(PyObject *type, PyObject *seconds) {
+    int64_t deadline;
+    return read_moment(seconds, &deadline) < 0 ? NULL : new_timer(type, deadline, 0);
+}
+
+/* -ENOENT: it is not registered. */
+static int set_registered(TimerObject *self, int64_t deadline, int64_t every) {
+    if (!self->timer.owner)
+        return -ENOENT;
+    SelectorObject *selector = self->selector;
+    uint32_t generation = self->timer.made.generation;
+    int result = selector->calls->timer_set(&self->timer, deadline, every);
+    if (result == 0 && self->timer.made.generation != generation) {
+        LOCK((PyObject *)selector)
+            renew(selector, self->timer.made);
+        UNLOCK
+    }
+    return result;
+}
+
+static PyObject *set_timer(PyObject *object, int64_t deadline, int64_t every) {
+    TimerObject *self = (TimerObject *)object;
+    int result;
+    LOCK(object)
+        result = set_registered(self, deadline, every);
+        if (result == -ENOENT) {
+            self->timer.deadline = deadline;
+            self->timer.period = every;
+            self->timer.expirations = 0;
+        }
+    UNLOCK
+    if (result == 0 || result == -ENOENT || (result == -ESHUTDOWN && deadline == NEVER))
+        return none();
+    return fail((PyObject *)self->selector, result, "the timer can't be set");
+}
+
+static PyObject *timer_set_after(PyObject *self, PyObject *seconds) {
+    int64_t deadline;
+    return read_delay(seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
+}
+
+static PyObject *timer_set_every(PyObject *self, PyObject *seconds) {
+    int64_t deadline, every;
+    return read_period(seconds, &deadline, &every) < 0 ? NULL : set_timer(self, deadline, every);
+}
+
+static PyObject *timer_set_at(PyObject *self, PyObject *seconds) {
+    int64_t deadline;
+    return read_moment(seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
+}
+
+static PyObject *timer_cancel(PyObject *self, PyObject *nothing) {
+    (void)nothing;
+    return set_timer(self, NEVER, 0);
+}
+
+static PyObject *timer_close(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    TimerObject *self = (TimerObject *)object;
+    change c = {.what = DEREGISTER, .fd = -1, .timer = &self->timer};
+    int result = 0;
+    LOCK(object)
+        if (self->timer.owner)
+            result = self->selector->calls->apply(self->selector->selector, &c, 1);
+    UNLOCK
+    if (result == -ECHILD)
+        return fail((PyObject *)self->selector, result, "the timer can't be closed");
+    if (c.gone.index) {
+        LOCK((PyObject *)self->selector)
+            forget(self->selector, c.gone);
+        UNLOCK
+    }
+    return set_timer(object, NEVER, 0);
+}
+
+/* Asking */
+
+static PyObject *timer_count(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    TimerObject *self = (TimerObject *)object;
+    int64_t expirations = -ENOENT;
+    LOCK(object)
+        if (self->timer.owner)
+            expirations = self->selector->calls->timer_expirations(&self->timer);
+        if (expirations == -ENOENT) {
+            expirations = (int64_t)self->timer.expirations;
+            self->timer.expirations = 0;
+        }
+    UNLOCK
+    if (expirations < 0)
+        return fail((PyObject *)self->selector, (int)expirations, "the timer can't be asked");
+    return PyLong_FromLongLong(expirations);
+}
+
+/* (deadline, period), in nanoseconds; None instead of a deadline: it is not set. */
+static PyObject *timer_setting(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    TimerObject *self = (TimerObject *)object;
+    timer seen;
+    LOCK(object)
+        if (self->timer.owner)
+            self->selector->calls->timer_look(&self->timer);
+        seen = self->timer;
+    UNLOCK
+    if (seen.deadline == NEVER)
+        return Py_BuildValue("OL", Py_None, (long long)0);
+    return Py_BuildValue("LL", (long long)seen.deadline, (long long)seen.period);
+}
+
+static int timer_traverse(PyObject *object, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)((TimerObject *)object)->selector);
+    return 0;
+}
+
+static int timer_clear(PyObject *object) {
+    TimerObject *self = (TimerObject *)object;
+    PyObject *selector = (PyObject *)self->selector;
+    self->timer.owner = NULL;
+    self->selector = NULL;
+    Py_XDECREF(selector);
+    return 0;
+}
+
+static void timer_dealloc(PyObject *object) {
+    PyObject_GC_UnTrack(object);
+    timer_clear(object);
+    free_object(object);
+}
+
+static PyMethodDef timer_methods[] = {
+    {"after", timer_after, METH_O | METH_CLASS, AFTER_DOC},
+    {"every", timer_every, METH_O | METH_CLASS, EVERY_DOC},
+    {"at", timer_at, METH_O | METH_CLASS, AT_DOC},
+    {"set_after", timer_set_after, METH_O, SET_AFTER_DOC},
+    {"set_every", timer_set_every, METH_O, SET_EVERY_DOC},
+    {"set_at", timer_set_at, METH_O, SET_AT_DOC},
+    {"cancel", timer_cancel, METH_NOARGS, CANCEL_DOC},
+    {"close", timer_close, METH_NOARGS, CLOSE_DOC},
+    {"expirations", timer_count, METH_NOARGS, EXPIRATIONS_DOC},
+    {"_setting", timer_setting, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot timer_slots[] = {
+    {Py_tp_new, timer_new},         {Py_tp_traverse, timer_traverse}, {Py_tp_clear, timer_clear},
+    {Py_tp_dealloc, timer_dealloc}, {Py_tp_methods, timer_methods},   {0, NULL},
+};
+
+static PyType_Spec timer_spec = {
+    .name = "pollster.backend._python.Timer",
+    .basicsize = sizeof(TimerObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = timer_slots,
+};
+
+int add_timers(PyObject *module) {
+    delay = imported("pollster.timeout", "delay");
+    period = imported("pollster.timeout", "period");
+    moment = imported("pollster.timeout", "moment");
+    timer_base = add_type(module, "Timer", &timer_spec);
+    return delay && period && moment && timer_base ? 0 : -1;
+}

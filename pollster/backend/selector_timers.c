@@ -1,0 +1,211 @@
+/* Timers: many deadlines over one timer of the kernel, which is only there for those who wait or
+ * look already when a deadline is set. A wait that begins later ends in time by itself, so a
+ * program of one thread makes no system call for its timers. */
+#include "kernel.h"
+
+/* What is set already stays so where this fails. */
+static int arm(selector *s, int64_t deadline) {
+    timers *t = &s->timers;
+    if (t->armed == deadline)
+        return 0;
+    int result = kernel_set_timer(s, deadline);
+    if (result == 0)
+        t->armed = deadline;
+    return result;
+}
+
+/* Who has the descriptor sees it readable while something is due, and not else. */
+static int show(selector *s) {
+    timers_settle(&s->timers);
+    return arm(s, timers_next(&s->timers));
+}
+
+/* Before a deadline is set: all who wait will see it. They end their waits by themselves when what
+ * was set before comes. */
+static int announce(selector *s, int64_t deadline) {
+    bool seen = s->timers.nested || atomic_load(&s->using) > 0;
+    return seen && deadline < timers_next(&s->timers) ? arm(s, deadline) : 0;
+}
+
+/* After deadlines went, or came later. Where it fails the queue is ready too early, which the next
+ * wait sees to. */
+static void retract(selector *s) {
+    if (s->timers.nested)
+        show(s);
+}
+
+int timers_nest(selector *s) {
+    int result = show(s);
+    if (result == 0)
+        s->timers.nested = true;
+    return result;
+}
+
+/* Registering */
+
+static void leave_tables(const selector *s, timer *t) {
+    const timer_state *state = &s->timers.at[t->made.index];
+    t->deadline = state->deadline;
+    t->period = state->period;
+    t->expirations = state->expirations;
+}
+
+/* A timer may leave a selector that was closed without a word to it. */
+static bool leave_closed(timer *t) {
+    selector *s = t->owner;
+    if (!s)
+        return true;
+    if (!atomic_load(&s->closed))
+        return false;
+    if (lock(s) == 0) {
+        leave_tables(s, t);
+        unlock(s, 0);
+    }
+    t->owner = NULL;
+    return true;
+}
+
+static int add(selector *s, timer *t, const change *c) {
+    int64_t index = registration_new(&s->all, -1, c->token, c->interest, c->trigger);
+    if (index < 0)
+        return (int)index;
+    s->all.at[index].kind = KIND_TIMER;
+    int result = timers_reserve(&s->timers, (uint32_t)index);
+    if (result == 0)
+        result = announce(s, t->deadline);
+    if (result == 0)
+        result = timers_set(&s->timers, (uint32_t)index, t->deadline, t->period);
+    if (result < 0) {
+        registration_end(&s->all, (uint32_t)index);
+        retract(s);
+        return result;
+    }
+    s->timers.at[index].expirations = t->expirations;
+    t->made = id_of(&s->all, (uint32_t)index);
+    t->owner = s;
+    return 0;
+}
+
+static void replace(selector *s, timer *t, const change *c) {
+    registration *r = &s->all.at[t->made.index];
+    if (r->token != c->token)
+        next_generation(r);
+    r->token = c->token;
+    r->trigger = c->trigger & 15;
+    t->made = id_of(&s->all, t->made.index);
+}
+
+static void end(selector *s, timer *t) {
+    leave_tables(s, t);
+    timers_cancel(&s->timers, t->made.index);
+    registration_end(&s->all, t->made.index);
+    t->owner = NULL;
+    retract(s);
+}
+
+void timer_change(selector *s, change *c) {
+    timer *t = c->timer;
+    c->result = 0;
+    if (c->what == REGISTER) {
+        c->result = leave_closed(t) ? add(s, t, c) : -EEXIST;
+    } else if (t->owner != s) {
+        c->result = -ENOENT;
+    } else if (c->what == REREGISTER) {
+        replace(s, t, c);
+    } else {
+        c->gone = t->made;
+        end(s, t);
+        return;
+    }
+    if (c->result == 0)
+        c->made = t->made;
+}
+
+/* Setting and asking */
+
+/* Takes the lock, with `take`, of whose timer it is; -ENOENT: nobody's. */
+static int hold(timer *t, int (*take)(selector *)) {
+    selector *s = t->owner;
+    int result = s ? take(s) : -ENOENT;
+    if (result < 0 || t->owner == s)
+        return result;
+    return unlock(s, -ENOENT); /* it was deregistered meanwhile */
+}
+
+int timer_set(timer *t, int64_t deadline, int64_t period) {
+    int result = hold(t, lock_open);
+    if (result < 0)
+        return result;
+    selector *s = t->owner;
+    result = announce(s, deadline);
+    if (result == 0)
+        result = timers_set(&s->timers, t->made.index, deadline, period);
+    if (result == 0) {
+        registration *r = &s->all.at[t->made.index];
+        if (r->batch)
+            next_generation(r);
+        r->batch = 0;
+        t->made = id_of(&s->all, t->made.index);
+        t->deadline = deadline;
+        t->period = period;
+    }
+    retract(s);
+    return unlock(s, result);
+}
+
+int64_t timer_expirations(timer *t) {
+    int result = hold(t, lock);
+    if (result < 0)
+        return result;
+    selector *s = t->owner;
+    uint64_t *counted = &s->timers.at[t->made.index].expirations;
+    int64_t expirations = *counted > INT64_MAX ? INT64_MAX : (int64_t)*counted;
+    *counted = 0;
+    unlock(s, 0);
+    return expirations;
+}
+
+int timer_look(timer *t) {
+    int result = hold(t, lock);
+    if (result < 0)
+        return result;
+    leave_tables(t->owner, t);
+    return unlock(t->owner, 0);
+}
+
+/* Waiting */
+
+/* Where timers are due, up to half of the batch is theirs; with an odd place they take turns. */
+int64_t timers_limit(selector *s, room *b, int64_t timeout) {
+    timers *t = &s->timers;
+    pthread_mutex_lock(&s->all.lock);
+    timers_settle(t);
+    int64_t next = timers_next(t);
+    int64_t left = next == NEVER ? NEVER : next - monotonic();
+    if (left <= 0) {
+        uint32_t share = ((uint32_t)b->capacity + (t->turn++ & 1)) / 2;
+        uint32_t count = atomic_load(&t->count);
+        b->places = b->capacity - (int)(share < count ? share : count);
+        left = 0;
+    }
+    pthread_mutex_unlock(&s->all.lock);
+    return next == NEVER || (timeout >= 0 && timeout < left) ? timeout : left;
+}
+
+void timers_put(selector *s, room *b) {
+    timers *t = &s->timers;
+    if (!atomic_load(&t->count) && t->armed == NEVER)
+        return;
+    int64_t now = monotonic();
+    while (b->filled < b->capacity) {
+        timers_settle(t);
+        if (timers_next(t) > now)
+            break;
+        batch_put(&s->all, b, &s->all.at[t->heap[0].index], READY_READABLE);
+        timers_occur(t, now);
+    }
+    if (t->nested)
+        show(s);
+    else if (t->armed <= now) /* others who wait may not know of what was set since */
+        arm(s, atomic_load(&s->using) > 1 ? timers_next(t) : NEVER);
+}

@@ -1,0 +1,96 @@
+"""`Timer`: deadlines, as sources. How a Poll keeps thousands of them is the back end's."""
+
+import errno
+from typing import final
+
+from pollster.backend import _python
+from pollster.errors import AlreadyRegisteredError, NotRegisteredError
+from pollster.interest import Interest
+from pollster.registry import Registry
+from pollster.token import Token
+from pollster.trigger import Trigger
+
+__all__ = ["Timer"]
+
+
+@final
+class Timer(_python.Timer):
+    """A source that is readable when a time has come: once, or again and again.
+
+    Made by `Timer.after(seconds)`, `Timer.every(seconds)` or `Timer.at(deadline)`; `Timer()` is not
+    set. Its time counts from there on, registered or not. It is registered for `READABLE`, with one
+    Poll at a time, and stays so after it has expired: set it anew, or deregister or `close()` it.
+    The Poll keeps it alive until then.
+
+    Each expiration is reported once, whatever the trigger, and never early; what nobody polled for
+    meanwhile is one event. All timers of a Poll together take at most one of the kernel's, and no
+    system call while no other thread waits and nobody has the Poll's `fileno()`. It may be used
+    from any thread.
+
+    Source: epoll_pwait2(2), timerfd_create(2); kevent(2) EVFILT_TIMER.
+
+    >>> from pollster import Interest, Poll, Timer, Token
+    >>> with Poll() as poll:
+    ...     poll.registry.register(Timer.after(0.002), Token(2), Interest.READABLE)
+    ...     poll.registry.register(Timer.after(0.001), Token(1), Interest.READABLE)
+    ...     tokens = []
+    ...     while len(tokens) < 2:
+    ...         tokens += [event.token for event in poll.poll()]
+    >>> tokens
+    [Token(1), Token(2)]
+    """
+
+    __slots__ = ()
+
+    def register(
+        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger
+    ) -> None:
+        """Registers it, as `registry.register(timer, ...)` does.
+
+        Raises `AlreadyRegisteredError` where this Poll or another one that is open has it;
+        `ValueError` for another interest than READABLE and a closed Poll; `OSError` where the
+        Poll has no room, or no descriptor left for its timer.
+        """
+        _check(self, interest)
+        registry.register(self, token, interest, trigger)
+
+    def reregister(
+        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger
+    ) -> None:
+        """Gives it another token; what it is set to stays.
+
+        Raises `NotRegisteredError` where this Poll does not have it, and as `register` does.
+        """
+        _check(self, interest)
+        registry.reregister(self, token, interest, trigger)
+
+    def deregister(self, registry: Registry) -> None:
+        """Ends its registration; what it is set to stays, and counts when it is registered again.
+
+        Raises `NotRegisteredError` where this Poll does not have it.
+        """
+        registry.deregister(self)
+
+    def _error(self, registry: Registry, number: int, change: str) -> Exception:
+        """Returns what an errno of a change means."""
+        if number == errno.EEXIST:
+            tokens = [str(Token(r.token)) for r in registry if r.source is self]
+            where = f"with Token({tokens[0]})" if tokens else "with another Poll"
+            return AlreadyRegisteredError(
+                errno.EEXIST, f"{self!r} is already registered {where}; deregister it first"
+            )
+        if number == errno.ENOENT:
+            return NotRegisteredError(errno.ENOENT, f"{self!r} is not registered with this Poll")
+        return registry._selector.failure(number, f"{self!r} can't be {change}ed")
+
+    def __repr__(self) -> str:
+        deadline, period = self._setting()
+        if deadline is None:
+            return "<Timer, not set>"
+        every = f", every {period / 1e9} s" if period else ""
+        return f"<Timer at {deadline / 1e9}{every}>"
+
+
+def _check(timer: Timer, interest: Interest) -> None:
+    if interest is not Interest.READABLE:
+        raise ValueError(f"{timer!r} can only be READABLE, not {interest!r}")

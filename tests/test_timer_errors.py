@@ -1,0 +1,174 @@
+"""`Timer`: what is refused, registering, and closed Polls."""
+
+import errno
+import math
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from pollster import (
+    AlreadyRegisteredError,
+    BatchError,
+    Events,
+    Interest,
+    NotRegisteredError,
+    Poll,
+    Timer,
+    Token,
+    Trigger,
+)
+
+from .conftest import WAIT
+
+R = Interest.READABLE
+FAR = 1000.0  # seconds that no test waits for
+
+
+def due_now(poll: Poll, events: Events | None = None) -> list[int]:
+    """The tokens of a poll that does not wait."""
+    batch = list(poll.poll(events, timeout=0))
+    assert not any(event.is_read_closed for event in batch)
+    return [int(event.token) for event in batch]
+
+
+def register(poll: Poll, timer: Timer, token: int = 1) -> Timer:
+    poll.registry.register(timer, Token(token), R)
+    return timer
+
+
+@pytest.mark.parametrize("make", [Timer.after, Timer.every, Timer().set_after, Timer().set_every])
+def test_durations_that_are_none_are_refused(make) -> None:
+    for seconds in (-1, -1e-300, -math.inf, timedelta(microseconds=-1)):
+        with pytest.raises(ValueError, match="negative"):
+            make(seconds)
+    with pytest.raises(ValueError, match="NaN"):
+        make(math.nan)
+    for seconds in (None, "1", b"", [1]):
+        with pytest.raises(TypeError, match="number or a timedelta"):
+            make(seconds)
+
+
+def test_a_period_of_0_is_refused() -> None:
+    for seconds in (0, 0.0, timedelta()):
+        with pytest.raises(ValueError, match="no period"):
+            Timer.every(seconds)
+
+
+@pytest.mark.parametrize("make", [Timer.at, Timer().set_at])
+def test_deadlines_that_are_none_are_refused(make) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        make(math.nan)
+    for deadline in (None, "1", timedelta(1)):
+        with pytest.raises(TypeError, match=r"time\.monotonic"):
+            make(deadline)
+
+
+def test_times_of_any_size_and_number_type_work(poll) -> None:
+    for make in (Timer.after, Timer.every, Timer.at):
+        for seconds in (2**63, 1e300, math.inf, 10**30, Fraction(10**12)):
+            timer = register(poll, make(seconds))
+            assert due_now(poll) == []
+            timer.close()
+    for deadline in (-math.inf, -1, -1e300, 0, Fraction(1, 3)):
+        timer = register(poll, Timer.at(deadline))
+        assert due_now(poll) == [1]
+        timer.close()
+
+
+def test_a_timer_is_made_by_its_class_methods() -> None:
+    with pytest.raises(TypeError, match=r"after\(\), every\(\) or at\(\)"):
+        Timer(1)  # type: ignore[call-arg]
+
+
+def test_it_can_only_be_readable(poll) -> None:
+    timer = Timer.after(0)
+    for interest in (Interest.WRITABLE, R | Interest.WRITABLE, Interest.PRIORITY):
+        with pytest.raises(ValueError, match="can only be READABLE"):
+            poll.registry.register(timer, Token(1), interest)
+    assert list(poll.registry) == []
+    register(poll, timer)
+    with pytest.raises(ValueError, match="can only be READABLE"):
+        poll.registry.reregister(timer, Token(1), Interest.WRITABLE)
+
+
+def test_registering_twice_is_an_error_and_changes_nothing(poll, backend) -> None:
+    timer = register(poll, Timer.after(0), 7)
+    with pytest.raises(AlreadyRegisteredError, match=r"with Token\(7\)") as caught:
+        register(poll, timer, 8)
+    assert caught.value.errno == errno.EEXIST
+    with Poll(backend=backend) as other:
+        with pytest.raises(AlreadyRegisteredError, match="with another Poll"):
+            register(other, timer, 8)
+        with pytest.raises(NotRegisteredError):
+            other.registry.deregister(timer)
+        with pytest.raises(NotRegisteredError):
+            other.registry.reregister(timer, Token(1), R)
+    assert due_now(poll) == [7]
+
+
+def test_what_is_not_registered_can_not_be_changed(poll) -> None:
+    timer = Timer.after(0)
+    for change in (
+        lambda: poll.registry.deregister(timer),
+        lambda: poll.registry.reregister(timer, Token(1), R),
+    ):
+        with pytest.raises(NotRegisteredError, match="not registered") as caught:
+            change()
+        assert caught.value.errno == errno.ENOENT
+
+
+def test_a_closed_poll(poll, backend) -> None:
+    timer = register(poll, Timer.every(0.001), 1)
+    poll.poll(timeout=WAIT)
+    poll.close()
+    for use in (
+        lambda: timer.set_after(1),
+        lambda: register(poll, Timer.after(1)),
+        lambda: poll.registry.deregister(timer),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+    assert timer.expirations() >= 1
+    with Poll(backend=backend) as other:
+        register(other, timer, 5)
+        assert [event.token for event in other.poll(timeout=WAIT)] == [5]
+        timer.cancel()
+        assert due_now(other) == []
+
+
+def test_what_a_closed_poll_had_can_be_cancelled_and_closed(poll) -> None:
+    one, other = register(poll, Timer.after(0), 1), register(poll, Timer.after(0), 2)
+    poll.close()
+    one.cancel()
+    other.close()
+
+
+def test_a_batch_registers_timers_too(poll, unix_pair) -> None:
+    one, other = Timer.after(0), Timer.after(0)
+    with poll.registry.batch() as changes:
+        changes.register(one, Token(1), R)
+        changes.register(unix_pair[0], Token(2), Interest.WRITABLE)
+        changes.register(other, Token(3), R)
+        assert due_now(poll) == []
+    assert sorted(due_now(poll)) == [1, 2, 3]
+    changes = poll.registry.batch()
+    changes.deregister(one)
+    changes.register(other, Token(4), R)
+    changes.reregister(other, Token(5), R)
+    with pytest.raises(BatchError) as caught:
+        changes.__exit__(None, None, None)
+    assert [type(error) for error in caught.value.exceptions] == [AlreadyRegisteredError]
+    other.set_after(0)
+    assert sorted(due_now(poll)) == [2, 5]
+
+
+def test_a_registry_lists_it(poll) -> None:
+    timer = register(poll, Timer.after(FAR), 3)
+    assert [tuple(r) for r in poll.registry] == [(timer, Token(3), R, Trigger.LEVEL)]
+
+
+def test_the_repr_says_what_it_is_set_to() -> None:
+    assert repr(Timer()) == "<Timer, not set>"
+    assert repr(Timer.at(2.5)) == "<Timer at 2.5>"
+    assert repr(Timer.every(0.5)).endswith(", every 0.5 s>")

@@ -1,0 +1,235 @@
+"""`Timer`: outer Polls, threads, processes and the garbage collector."""
+
+import gc
+import os
+import select
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+import pollster.backend
+from pollster import Events, Interest, Poll, Timer, Token, Waker
+
+from .conftest import WAIT
+
+R = Interest.READABLE
+FAR = 1000.0  # seconds that no test waits for
+
+
+def due_now(poll: Poll, events: Events | None = None) -> list[int]:
+    """The tokens of a poll that does not wait."""
+    batch = list(poll.poll(events, timeout=0))
+    assert not any(event.is_read_closed for event in batch)
+    return [int(event.token) for event in batch]
+
+
+def register(poll: Poll, timer: Timer, token: int = 1) -> Timer:
+    poll.registry.register(timer, Token(token), R)
+    return timer
+
+
+# Who else looks
+
+
+def test_an_outer_poll_sees_what_is_due(poll, backend) -> None:
+    early = register(poll, Timer.after(FAR), 1)
+    with Poll(backend=backend) as outer:
+        outer.registry.register(poll, Token(9), R)
+        for deadline in (0, 0.002):
+            early.set_after(deadline)
+            assert [event.token for event in outer.poll(timeout=WAIT)] == [9]
+            assert due_now(poll) == [1]
+            assert due_now(outer) == []
+        early.set_after(0)
+        assert due_now(outer) == [9]
+        early.cancel()
+        assert due_now(outer) == []
+        register(poll, Timer.after(0.001), 2)
+        assert [event.token for event in outer.poll(timeout=WAIT)] == [9]
+        early.set_after(0)
+        assert due_now(poll, Events(1)) in ([1], [2])
+        assert due_now(outer) == [9]
+        assert due_now(poll, Events(1)) in ([1], [2])
+        assert due_now(outer) == []
+
+
+def test_the_descriptor_is_readable_also_for_timers_that_were_there_before(poll) -> None:
+    timer = register(poll, Timer.every(0.001))
+    fd = poll.fileno()
+    for _ in range(5):
+        assert select.select([fd], [], [], WAIT)[0] == [fd]
+        assert due_now(poll) == [1]
+    timer.close()
+    assert select.select([fd], [], [], 0)[0] == []
+
+
+def test_a_poll_that_waits_sees_what_another_thread_sets(poll) -> None:
+    waits = register(poll, Timer.after(FAR), 1)
+    for action in (
+        lambda: register(poll, Timer.after(0.001), 2),
+        lambda: waits.set_after(0.001),
+        lambda: waits.set_every(0.001),
+    ):
+        thread = threading.Timer(0.01, action)
+        thread.start()
+        assert len(poll.poll(timeout=WAIT)) == 1
+        thread.join()
+
+
+def test_every_expiration_goes_to_one_of_several_pollers(poll) -> None:
+    count, taken, lock = 300, [], threading.Lock()
+    stop = [Waker(poll.registry, Token(count + i)) for i in range(3)]
+
+    def work() -> None:
+        events = Events(4)
+        while True:
+            tokens = [int(event.token) for event in poll.poll(events)]
+            with lock:
+                taken.extend(tokens)
+            if any(token >= count for token in tokens):
+                return
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for token in range(count):
+        register(poll, Timer.after(token % 7 / 1000), token)
+    deadline = time.monotonic() + WAIT
+    while len(taken) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    # A thread may take the others' wakers along.
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+        for waker in stop:
+            waker.wake()
+        time.sleep(0.001)
+    assert sorted(token for token in taken if token < count) == list(range(count))
+
+
+def test_threads_may_set_register_and_end_timers_while_others_poll(poll) -> None:
+    def work(base: int) -> None:
+        for turn in range(300):
+            timer = register(poll, Timer.after(turn % 3 / 10_000), base + turn)
+            timer.set_after(turn % 2 / 10_000)
+            if turn % 2:
+                timer.cancel()
+            timer.close()
+
+    threads = [threading.Thread(target=work, args=(1000 * i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        poll.poll(timeout=0.001)
+    assert list(poll.registry) == []
+    assert due_now(poll) == []
+
+
+# What it costs
+
+
+def test_without_others_who_look_it_makes_no_system_call() -> None:
+    lib = kqueue_of_the_tests()
+    with Poll(backend="kqueue") as poll:
+        before = lib.kqueue_calls()
+        timers = [register(poll, Timer.after(FAR - token), token) for token in range(100)]
+        for timer in timers:
+            timer.set_after(1)
+            timer.cancel()
+            timer.set_after(0)
+        assert lib.kqueue_calls() == before
+        assert len(due_now(poll)) == 100
+        assert lib.kqueue_calls() == before + 1
+        for timer in timers:
+            timer.close()
+        assert lib.kqueue_calls() == before + 1
+
+
+def kqueue_of_the_tests():
+    names = pollster.backend.available()
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in names else None
+    if not hasattr(lib, "kqueue_calls"):
+        pytest.skip("only the tests' own kqueue counts its calls")
+    return lib
+
+
+# Memory and processes
+
+
+def test_the_poll_keeps_it_alive_while_it_is_registered(poll) -> None:
+    register(poll, Timer.after(0))
+    gc.collect()
+    (registration,) = poll.registry
+    assert due_now(poll) == [1]
+    assert registration.source.expirations() == 1
+
+
+def test_a_poll_with_timers_is_let_go_of(backend, no_leak) -> None:
+    poll = Poll(backend=backend)
+    poll.fileno()
+    timer = register(poll, Timer.after(FAR))
+    gone = weakref.ref(poll)
+    del poll
+    gc.collect()
+    assert gone() is None
+    before = sys.getrefcount(timer)
+    timer.cancel()
+    assert sys.getrefcount(timer) == before
+
+
+def test_two_thousand_polls_with_timers_leak_nothing(backend, no_leak) -> None:
+    for _ in range(2000):
+        with Poll(backend=backend) as poll:
+            register(poll, Timer.after(0))
+            poll.fileno()
+            assert due_now(poll) == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+def test_a_child_can_not_disturb_its_parents_timers(poll) -> None:
+    poll.fileno()
+    timer = register(poll, Timer.after(0.02))
+    uses: list[Callable[[], object]] = [
+        lambda: timer.set_after(1),
+        lambda: timer.cancel(),
+        lambda: timer.close(),
+        lambda: timer.expirations(),
+        lambda: register(poll, Timer.after(1), 2),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        failed = 0
+        for use in uses:
+            try:
+                use()
+            except RuntimeError as error:
+                failed += "another" not in str(error)
+            else:
+                failed += 1
+        poll.close()
+        os._exit(failed)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [event.token for event in poll.poll(timeout=WAIT)] == [1]
+
+
+def test_it_outlives_a_descriptor_that_was_closed_while_a_copy_lives(poll, fds) -> None:
+    """R9: on Linux the queue is rebuilt then, and the kernel's timer has to come along."""
+    reader, writer = fds.pipe()
+    timer = register(poll, Timer.after(FAR))
+    fd = poll.fileno()
+    poll.registry.register(writer, Token(7), Interest.WRITABLE)
+    fds.keep(os.dup(writer))
+    fds.close(writer)
+    for _ in range(10_000):
+        poll.poll(timeout=0)
+    assert due_now(poll) == []
+    assert select.select([fd], [], [], 0)[0] == []
+    timer.set_after(0.002)
+    assert select.select([fd], [], [], WAIT)[0] == [fd]
+    assert due_now(poll) == [1]
+    fds.close(reader)
