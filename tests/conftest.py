@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,7 +162,8 @@ def wait_for() -> Callable[[Poll, Ready], None]:
 
     def wait_for(poll: Poll, expected: Ready) -> None:
         seen: list[Ready] = []
-        for _ in range(1000):
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
             batch = one_batch(poll, timeout=WAIT)
             if batch == expected:
                 return
@@ -180,7 +182,8 @@ def collect() -> Callable[[Poll, set[int]], Ready]:
 
     def collect(poll: Poll, tokens: set[int]) -> Ready:
         seen: Ready = {}
-        for _ in range(1000):
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
             if tokens <= seen.keys():
                 return seen
             batch = one_batch(poll, timeout=WAIT)
