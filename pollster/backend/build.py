@@ -38,7 +38,8 @@ def builder(
     Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
     `sources` and `include_dirs`, what to compile with it; `extra`, what those declare.
     """
-    own = [here / file.name for file in sorted(HERE.glob(f"{name}*.c"))] + [here / "selector.c"]
+    patterns = f"{name}*.c", "selector*.c"
+    own = [here / file.name for pattern in patterns for file in sorted(HERE.glob(pattern))]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(

@@ -19,7 +19,8 @@ enum kind {
     KIND_DATAGRAM,
     KIND_PIPE,
     KIND_OTHER,
-    KIND_WAKER
+    KIND_WAKER,
+    KIND_WATCH
 };
 
 typedef struct {
@@ -56,6 +57,9 @@ typedef struct {
     uint32_t *by_fd; /* index, or 0 */
     uint32_t extent_by_fd;
     uint32_t room_by_fd;
+
+    struct watch **watches; /* by index, of those of KIND_WATCH */
+    uint32_t room_watches;
 
     uint32_t batches; /* the number of the last batch */
 } registrations;
@@ -98,6 +102,7 @@ static inline bool registrations_release(registrations *t) {
         pthread_mutex_destroy(&t->lock);
         free(t->at);
         free(t->by_fd);
+        free(t->watches);
     }
     return last;
 }

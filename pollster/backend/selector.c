@@ -28,6 +28,12 @@ static void watch_forks(void) {
     pthread_atfork(NULL, NULL, count_fork);
 }
 
+unsigned process_forks(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    return atomic_load(&forks);
+}
+
 static bool is_forked(const selector *s) {
     return s->forks != atomic_load(&forks);
 }
@@ -35,8 +41,6 @@ static bool is_forked(const selector *s) {
 /* Opening and closing */
 
 selector *selector_open(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
     selector *s = calloc(1, kernel_selector_size);
     if (!s)
         return NULL;
@@ -54,7 +58,7 @@ selector *selector_open(void) {
         return NULL;
     }
     atomic_store(&s->open, 1);
-    s->forks = atomic_load(&forks);
+    s->forks = process_forks();
     return s;
 }
 
@@ -80,7 +84,7 @@ static int lock(selector *s) {
     return 0;
 }
 
-static int lock_open(selector *s) {
+int lock_open(selector *s) {
     int result = lock(s);
     if (result < 0 || !atomic_load(&s->closed))
         return result;
@@ -88,7 +92,7 @@ static int lock_open(selector *s) {
     return -ESHUTDOWN;
 }
 
-static int unlock(selector *s, int result) {
+int unlock(selector *s, int result) {
     pthread_mutex_unlock(&s->all.lock);
     return result;
 }
@@ -128,7 +132,7 @@ int selector_close(selector *s) {
 }
 
 /* A child does not free what a lock guards: see is_forked. */
-static void release(selector *s) {
+void release(selector *s) {
     if (!is_forked(s) && registrations_release(&s->all))
         free(s);
 }
