@@ -95,8 +95,9 @@ static bool path_look(watch *w) {
 
 /* What is read is gone, so something else is put there: the end of a watch, IN_IGNORED. Of two
  * directories one at least is not the one that is watched. */
-static void path_renew(watch *w) {
+static void path_renew(watch *w, bool fresh) {
     const char *const any[] = {"/", "/dev"};
+    (void)fresh;
     if (!((path_watch *)w)->pending)
         return;
     for (int i = 0; i < 2 && !w->due; i++) {

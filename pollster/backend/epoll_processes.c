@@ -60,6 +60,11 @@ void kernel_process_look(process_watch *p) {
         p->status = status_of_reaped(p->common.fd);
 }
 
+/* A pidfd stays readable. */
+void kernel_process_renew(process_watch *p) {
+    (void)p;
+}
+
 static void process_close(watch *w, bool forked) {
     (void)forked;
     close(w->fd);

@@ -77,8 +77,9 @@ static bool signals_look(watch *w) {
     return size > 0 && has_any((signals_watch *)w);
 }
 
-static void signals_renew(watch *w) {
+static void signals_renew(watch *w, bool fresh) {
     const uint64_t one = 1;
+    (void)fresh;
     if (!has_any((signals_watch *)w))
         return;
     ssize_t written = write(w->fd, &one, sizeof one); /* as in kernel_signal */

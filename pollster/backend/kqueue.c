@@ -121,7 +121,7 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
         return;
     }
     if (r->kind == KIND_WATCH) {
-        if (!(r->state & DISARMED) && watch_has_news(s, r))
+        if (watch_has_news(s, r))
             kq_put(s, b, r, READY_READABLE);
         return;
     }

@@ -116,7 +116,8 @@ static bool path_look(watch *w) {
     return changes || (due && p->pending);
 }
 
-static void path_renew(watch *w) {
+static void path_renew(watch *w, bool fresh) {
+    (void)fresh;
     if (((path_watch *)w)->pending)
         w->due = kq_prime(w) == 0;
 }

@@ -30,7 +30,7 @@ static int status_of_child(pid_t pid) {
 static int add(process_watch *p) {
     ident_t pid = (ident_t)p->pid;
     int result = kq_change(&p->common, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT | STATUS_ASKED);
-    if (result == -EACCES && STATUS_ASKED)
+    if (result == -EACCES)
         result = kq_change(&p->common, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT);
     return result;
 }
@@ -59,20 +59,27 @@ static int process_open(watch *w) {
     return result;
 }
 
+static int status_in(const process_watch *p, const struct kevent *told) {
+#ifdef NOTE_EXITSTATUS
+    if (!(told->fflags & NOTE_EXITSTATUS))
+        return status_of_child(p->pid);
+    return (int)(told->data & NOTE_PDATAMASK);
+#else
+    (void)p;
+    return (int)told->data;
+#endif
+}
+
 void kernel_process_look(process_watch *p) {
     struct kevent told;
     if (p->ended || kq_take(&p->common, &told, 1) == 0 || told.filter != EVFILT_PROC)
         return;
     p->ended = true;
-    if (!STATUS_ASKED)
-        p->status = (int)told.data;
-#ifdef NOTE_EXITSTATUS
-    else if (told.fflags & NOTE_EXITSTATUS)
-        p->status = (int)(told.data & NOTE_PDATAMASK);
-#endif
-    else
-        p->status = status_of_child(p->pid);
-    /* Who has not been told yet is told by the primer, now that the entry is taken. */
+    p->status = status_in(p, &told);
+}
+
+/* The entry came once, and is taken. */
+void kernel_process_renew(process_watch *p) {
     kq_prime(&p->common);
 }
 

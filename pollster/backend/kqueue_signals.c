@@ -73,7 +73,8 @@ static bool signals_look(watch *w) {
     return news || (due && has_any((signals_watch *)w));
 }
 
-static void signals_renew(watch *w) {
+static void signals_renew(watch *w, bool fresh) {
+    (void)fresh;
     if (has_any((signals_watch *)w))
         w->due = kq_prime(w) == 0;
 }

@@ -161,6 +161,7 @@ static int make_room(registrations *t) {
 
 /* (locked) A registration like any other, but for its kind. */
 static int apply_open(watch *w, selector *s, change *c) {
+    bool oneshot = c->trigger & TRIGGER_ONESHOT;
     int result = why_not(w, s, c);
     if (result == 0)
         result = make_room(&s->all);
@@ -168,20 +169,20 @@ static int apply_open(watch *w, selector *s, change *c) {
         return result;
     c->fd = w->fd;
     c->interest = INTEREST_READABLE;
-    c->trigger |= TRIGGER_EDGE;
-    if (c->what != DEREGISTER) {
-        pthread_mutex_lock(&w->lock);
-        w->calls->renew(w);
-        pthread_mutex_unlock(&w->lock);
-    }
+    c->trigger = TRIGGER_EDGE;
+    pthread_mutex_lock(&w->lock);
+    if (c->what != DEREGISTER)
+        w->calls->renew(w, c->what == REGISTER);
     change_one(s, c);
     if (c->made.index) {
         s->all.at[c->made.index].kind = KIND_WATCH;
         s->all.watches[c->made.index] = w;
+        s->all.shares += c->what == REGISTER;
         w->made = c->made;
+        w->oneshot = oneshot;
+        w->disarmed = false;
     }
-    if (c->result == 0 && c->what == REGISTER)
-        s->all.shares++;
+    pthread_mutex_unlock(&w->lock);
     return c->result;
 }
 
@@ -205,7 +206,8 @@ int watch_apply(watch *w, selector *s, change *c) {
 bool watch_has_news(selector *s, const registration *r) {
     watch *w = s->all.watches[index_of(&s->all, r)];
     pthread_mutex_lock(&w->lock);
-    bool news = w->calls->look(w);
+    bool news = !w->disarmed && w->calls->look(w);
+    w->disarmed |= news && w->oneshot;
     pthread_mutex_unlock(&w->lock);
     return news;
 }
@@ -257,13 +259,16 @@ int watch_process_ended(watch *w, int *status) {
     if (result < 0)
         return result;
     kernel_process_look(process);
+    process->taken = process->ended;
+    if (process->ended && !process->told)
+        kernel_process_renew(process);
     result = process->ended;
     *status = process->status;
     pthread_mutex_unlock(&w->lock);
     return result;
 }
 
-/* A process ends once. Its descriptor stays readable then. */
+/* A process ends once. */
 bool process_look(watch *w) {
     process_watch *process = (process_watch *)w;
     kernel_process_look(process);
@@ -272,6 +277,11 @@ bool process_look(watch *w) {
     return news;
 }
 
-void process_renew(watch *w) {
-    ((process_watch *)w)->told = false;
+/* Who registers a process that has ended is told, also if somebody was told before. */
+void process_renew(watch *w, bool fresh) {
+    process_watch *process = (process_watch *)w;
+    if (!process->ended || (!fresh && process->taken))
+        return;
+    process->told = false;
+    kernel_process_renew(process);
 }

@@ -20,8 +20,9 @@ typedef struct {
     int (*open)(watch *w);
     /* Looks what has happened. True: it is to be told. */
     bool (*look)(watch *w);
-    /* It is about to be (re)registered: makes what nobody has taken readable again. */
-    void (*renew)(watch *w);
+    /* It is about to be registered (`fresh`) or reregistered: makes what nobody has taken readable
+     * again. */
+    void (*renew)(watch *w, bool fresh);
     /* Closes. `forked`: these are a child's copies of its parent's. */
     void (*close)(watch *w, bool forked);
 } watch_calls;
@@ -33,6 +34,8 @@ struct watch {
     int primer;      /* kqueue's: see kq_prime; -1: none */
     bool due;        /* to be told, though nothing new has happened */
     bool closed;     /* under both locks */
+    bool oneshot;    /* the kernel knows nothing of it: not all that it reports is told */
+    bool disarmed;   /* and has reported */
     unsigned forks;  /* whose process it is */
     selector *owner; /* with which it is registered, or was when that was closed; it has a share of
                         its memory. With `made`, under the lock of all watches */
@@ -52,6 +55,7 @@ typedef struct {
     pid_t pid;
     bool ended;
     bool told;
+    bool taken;
     int status; /* -1: not known */
 } process_watch;
 
@@ -88,10 +92,12 @@ void signals_wait_for_handlers(void); /* until none runs that began before */
 void signals_forget(void);
 void kernel_signals_forget(void);
 
-/* Sees whether it has ended, and how, and leaves the descriptor readable if so. */
+/* Sees whether it has ended, and how. */
 void kernel_process_look(process_watch *p);
+/* It has ended and is still to be told: makes the descriptor readable, if looking took that. */
+void kernel_process_renew(process_watch *p);
 bool process_look(watch *w);
-void process_renew(watch *w);
+void process_renew(watch *w, bool fresh);
 
 /* selector_paths.c */
 /* Watches what is at the path now, and fills in `was`. */
