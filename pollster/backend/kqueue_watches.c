@@ -33,11 +33,21 @@ int kq_take(watch *w, struct kevent *told, int room) {
     return n < 0 ? 0 : n;
 }
 
-/* A pipe and no user event: not every kernel has those. */
-int kq_prime(watch *w) {
+#define NO_PRIMER (-1)
+#define USER_EVENT (-2)
+
+static int add_user_event(watch *w) {
+#ifdef EVFILT_USER
+    int result = kq_change(w, 0, EVFILT_USER, EV_ADD, 0);
+    return result < 0 ? result : kq_change(w, 0, EVFILT_USER, 0, NOTE_TRIGGER);
+#else
+    (void)w;
+    return -ENOTSUP;
+#endif
+}
+
+static int add_pipe(watch *w) {
     int ends[2];
-    if (w->primer >= 0)
-        return 0;
     if (pipe(ends) < 0)
         return -errno;
     int result = fcntl(ends[0], F_SETFD, FD_CLOEXEC) < 0 || write(ends[1], "", 1) < 0 ? -errno : 0;
@@ -51,10 +61,24 @@ int kq_prime(watch *w) {
     return result;
 }
 
+/* Where the kernel has no user events (see kqueue_user.c) a pipe stands in. */
+int kq_prime(watch *w) {
+    if (w->primer != NO_PRIMER)
+        return 0;
+    if (add_user_event(w) < 0)
+        return add_pipe(w);
+    w->primer = USER_EVENT;
+    return 0;
+}
+
 void kq_hush_primer(watch *w) {
-    if (w->primer < 0)
-        return;
-    kq_change(w, (ident_t)w->primer, EVFILT_READ, EV_DELETE, 0);
-    close(w->primer);
-    w->primer = -1;
+    if (w->primer >= 0) {
+        kq_change(w, (ident_t)w->primer, EVFILT_READ, EV_DELETE, 0);
+        close(w->primer);
+    }
+#ifdef EVFILT_USER
+    if (w->primer == USER_EVENT)
+        kq_change(w, 0, EVFILT_USER, EV_DELETE, 0);
+#endif
+    w->primer = NO_PRIMER;
 }

@@ -15,7 +15,7 @@ int kq_change(watch *w, ident_t ident, filter_t filter, unsigned flags, unsigned
 /* Takes up to `room` entries without waiting; returns how many there were. */
 int kq_take(watch *w, struct kevent *told, int room);
 
-/* Makes the queue readable, by a pipe with something in it, until it is hushed. */
+/* Makes the queue readable until it is hushed. */
 int kq_prime(watch *w);
 void kq_hush_primer(watch *w);
 

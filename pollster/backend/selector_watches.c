@@ -133,9 +133,12 @@ int watch_close(watch *w) {
     return 0;
 }
 
+/* A child does not free what a lock guards: see selector.c. */
 void watch_free(watch *w) {
+    bool forked = is_forked(w);
     watch_close(w);
-    free_memory(w);
+    if (!forked)
+        free_memory(w);
 }
 
 /* Registering */
