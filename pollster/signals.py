@@ -31,11 +31,11 @@ class Signals(Watch):
 
     Source: sigaction(2), eventfd(2); kevent(2) EVFILT_SIGNAL.
 
-    >>> import signal
+    >>> import os, signal
     >>> from pollster import Interest, Poll, Signals, Token
     >>> with Poll() as poll, Signals(signal.SIGTERM, signal.SIGHUP) as signals:
     ...     poll.registry.register(signals, Token(1), Interest.READABLE)
-    ...     signal.raise_signal(signal.SIGTERM)
+    ...     os.kill(os.getpid(), signal.SIGTERM)
     ...     list(poll.poll())
     ...     signals.take()
     [<Event Token(1) readable>]
