@@ -57,7 +57,7 @@ def _(world: World) -> None:
 
 @case("R19", "mio#1853 a child that a signal ends has its number, negative")
 def _(world: World) -> None:
-    for token, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGALRM)):
+    for token, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)):
         child = world.keep(Child())
         process = watched(world, child, token)
         child.kill(number)
