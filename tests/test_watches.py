@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def child(code: int = 0) -> Iterator[tuple[int, Callable[[], None]]]:
 
 def in_child(work: Callable[[], object]) -> int:
     """Runs work in a forked child; returns its exit code, 0 where nothing was raised."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
+        pid = os.fork()
     if pid == 0:
         try:
             work()
