@@ -4,8 +4,11 @@ from pollster.errors import AlreadyRegisteredError, BatchError, NotRegisteredErr
 from pollster.event import Event
 from pollster.events import Events
 from pollster.interest import Interest
+from pollster.pathwatch import PathChange, PathWatch
 from pollster.poll import Poll
+from pollster.process import HasPid, Process
 from pollster.registry import Batch, Registration, Registry
+from pollster.signals import Signals
 from pollster.slab import Slab
 from pollster.source import HasFileno, Source, SourceLike
 from pollster.timer import Timer
@@ -20,11 +23,16 @@ __all__ = [
     "Event",
     "Events",
     "HasFileno",
+    "HasPid",
     "Interest",
     "NotRegisteredError",
+    "PathChange",
+    "PathWatch",
     "Poll",
+    "Process",
     "Registration",
     "Registry",
+    "Signals",
     "Slab",
     "Source",
     "SourceLike",

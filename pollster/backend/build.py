@@ -40,8 +40,8 @@ def builder(
     `sources` and `include_dirs`, what to compile with it; `extra`, what those declare; `platform`,
     the system that it is built for, as sys.platform names it.
     """
-    files = [*sorted(HERE.glob(f"{name}*.c")), *sorted(HERE.glob("selector*.c"))]
-    own = [here / file.name for file in files]
+    patterns = f"{name}*.c", "selector*.c"
+    own = [here / file.name for pattern in patterns for file in sorted(HERE.glob(pattern))]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(

@@ -305,7 +305,9 @@ int kernel_decode(selector *s, room *b, int n) {
             stale += entries[i].data.u64 != OWN_INDEX;
             continue;
         }
-        if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI)) {
+        if (r->kind == KIND_WATCH) {
+            ready = watch_has_news(s, r) ? READY_READABLE : 0;
+        } else if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI)) {
             ready = exceptional(r, events);
             if (!ready)
                 mute(s, r);

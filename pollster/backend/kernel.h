@@ -111,6 +111,16 @@ static inline bool is_unchanged(const registration *r, const registration *befor
            r->trigger == 0 && before->trigger == 0;
 }
 
+/* How often this process was forked off: what belongs to its parent has another number. */
+unsigned process_forks(void);
+
+/* Gives up a share of the selector's memory. */
+void release(selector *s);
+
+/* (locked) Whether a registered watch has something to tell; what it has is the watch's from now
+ * on. */
+bool watch_has_news(selector *s, const registration *r);
+
 typedef struct {
     int64_t bit;
     const char *name;

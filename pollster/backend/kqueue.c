@@ -124,6 +124,11 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
         kq_put_waker(s, b, r);
         return;
     }
+    if (r->kind == KIND_WATCH) {
+        if (watch_has_news(s, r))
+            kq_put(s, b, r, READY_READABLE);
+        return;
+    }
     if (kq_wanted(r) & (e->filter == EVFILT_READ ? ON_READ : ON_WRITE))
         kq_put(s, b, r, readiness_of(e));
     if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)

@@ -20,7 +20,8 @@ enum kind {
     KIND_PIPE,
     KIND_OTHER,
     KIND_WAKER,
-    KIND_TIMER
+    KIND_TIMER,
+    KIND_WATCH
 };
 
 typedef struct {
@@ -58,6 +59,9 @@ typedef struct {
     uint32_t *by_fd; /* index, or 0 */
     uint32_t extent_by_fd;
     uint32_t room_by_fd;
+
+    struct watch **watches; /* by index, of those of KIND_WATCH */
+    uint32_t room_watches;
 
     uint32_t batches; /* the number of the last batch */
 } registrations;
@@ -100,6 +104,7 @@ static inline bool registrations_release(registrations *t) {
         pthread_mutex_destroy(&t->lock);
         free(t->at);
         free(t->by_fd);
+        free(t->watches);
     }
     return last;
 }

@@ -21,6 +21,12 @@ static void watch_forks(void) {
     pthread_atfork(NULL, NULL, count_fork);
 }
 
+unsigned process_forks(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    return atomic_load(&forks);
+}
+
 static bool is_forked(const selector *s) {
     return s->forks != atomic_load(&forks);
 }
@@ -28,8 +34,6 @@ static bool is_forked(const selector *s) {
 /* Opening and closing */
 
 selector *selector_open(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
     selector *s = calloc(1, kernel_selector_size);
     if (!s)
         return NULL;
@@ -48,7 +52,7 @@ selector *selector_open(void) {
         return NULL;
     }
     atomic_store(&s->open, 1);
-    s->forks = atomic_load(&forks);
+    s->forks = process_forks();
     return s;
 }
 
@@ -128,7 +132,7 @@ int selector_close(selector *s) {
 }
 
 /* A child does not free what a lock guards: see is_forked. */
-static void release(selector *s) {
+void release(selector *s) {
     if (is_forked(s) || !registrations_release(&s->all))
         return;
     timers_free(&s->timers);

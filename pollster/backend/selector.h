@@ -188,4 +188,50 @@ int waker_open(selector *s, waker *w, uint64_t token);
 int waker_wake(waker *w);
 int waker_close(waker *w);
 
+/* What happens outside of descriptors: signals, the end of a process, changes of a path. A watch
+ * is open, and keeps what happens, from watch_... to watch_close, registered or not. Registered,
+ * it is readable once for each time that something happened, whatever the trigger; what nobody
+ * has taken yet is told again when it is registered or reregistered. */
+typedef struct watch watch;
+
+enum limits_of_watches { SIGNAL_MAX = 128 };
+
+enum path_change {
+    PATH_WRITTEN = 1,
+    PATH_EXTENDED = 2,
+    PATH_ATTRIBUTES = 4,
+    PATH_LINKED = 8,
+    PATH_RENAMED = 16,
+    PATH_DELETED = 32,
+    PATH_REPLACED = 64
+};
+
+/* Counts these signals; while it does, none of them has its default action. */
+watch *watch_signals(const int *numbers, int n);
+
+/* ESRCH: there is no such process. */
+watch *watch_process(int pid);
+
+/* Follows what an absolute path leads to. */
+watch *watch_path(const char *path, uint32_t changes);
+
+/* Makes a change whose source is the watch; only token and trigger are asked for. Returns its
+ * result. -EEXIST: it is registered here already; -EBUSY: with another selector; -ENOENT: not here;
+ * -EBADF: it was closed. */
+int watch_apply(watch *w, selector *s, change *c);
+
+/* What happened since it was last asked; -EBADF: it was closed. Signals: how often each number has
+ * come, counts[number]. Path: a set of PATH_ bits. */
+int watch_take_signals(watch *w, uint32_t counts[SIGNAL_MAX + 1]);
+int watch_take_path(watch *w);
+
+/* 1: the process has ended, with this status of wait(2), or -1 where the kernel does not tell. */
+int watch_process_ended(watch *w, int *status);
+
+/* Deregisters, and gives back all that it took; twice changes nothing. */
+int watch_close(watch *w);
+
+/* Closes if need be. */
+void watch_free(watch *w);
+
 #endif

@@ -11,13 +11,17 @@ import closing  # noqa: F401
 import connecting  # noqa: F401
 import forking  # noqa: F401
 import input_errors  # noqa: F401
+import paths  # noqa: F401
+import processes  # noqa: F401
 import readiness  # noqa: F401
 import registering  # noqa: F401
 import sharing  # noqa: F401
+import signals  # noqa: F401
 import timers  # noqa: F401
 import timing  # noqa: F401
 import triggers  # noqa: F401
 import waking  # noqa: F401
+import watching  # noqa: F401
 from case import Gate, Variant
 from sources import missing
 from world import NotHere, Trace, World

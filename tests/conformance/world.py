@@ -33,6 +33,7 @@ from case import EDGE, EDGE_ONESHOT, EVERY_TRIGGER, LEVEL, ONESHOT
 from sources import WAIT, End, FileEnd, SocketEnd
 
 import pollster.backend
+import pollster.watch
 from pollster import Event, Events, Interest, Poll, SourceLike, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
@@ -88,7 +89,7 @@ class Watch:
     source: Source
     interest: Interest
     trigger: Trigger
-    is_waker: bool = False
+    is_once: bool = False  # reported once for each time that it is stated: a waker, a watch
     is_armed: bool = True
     stated: Names = frozenset()
 
@@ -216,7 +217,7 @@ class World:
         """Registers, with this run's trigger unless another is given."""
         where, how = poll or self.poll, self.trigger if trigger is None else trigger
         where.registry.register(bare(source), Token(token), interest, how)
-        self._watches[where][token] = Watch(source, interest, how)
+        self._watches[where][token] = watch_of(source, interest, how)
 
     def reregister(
         self,
@@ -230,7 +231,7 @@ class World:
         where, how = poll or self.poll, self.trigger if trigger is None else trigger
         where.registry.reregister(bare(source), Token(token), interest, how)
         self._forget(where, source)
-        self._watches[where][token] = Watch(source, interest, how)
+        self._watches[where][token] = watch_of(source, interest, how)
 
     def deregister(self, source: Source, poll: Poll | None = None) -> None:
         """Ends a registration."""
@@ -248,8 +249,17 @@ class World:
         """A Waker: it is to be stated as readable once for each time it is to be reported."""
         where = poll or self.poll
         waker = Waker(where.registry, Token(token))
-        self._watches[where][token] = Watch(waker, R, EDGE, is_waker=True)
+        self._watches[where][token] = Watch(waker, R, EDGE, is_once=True)
         return waker
+
+    @property
+    def is_oneshot(self) -> bool:
+        """Whether this run's trigger is a one-shot: what is armed again counts as new."""
+        return self.trigger in ONESHOTS
+
+    def forget(self, source: Source, poll: Poll | None = None) -> None:
+        """Owes nothing any more of a source that was closed."""
+        self._forget(poll or self.poll, source)
 
     def _forget(self, poll: Poll, source: Source) -> None:
         watches = self._watches[poll]
@@ -401,11 +411,19 @@ class World:
 NOTHING = Owed(frozenset(), frozenset())
 
 
+def watch_of(source: Source, interest: Interest, trigger: Trigger) -> Watch:
+    """What a poll owes; for pollster's own watches, whatever the trigger is, each event once."""
+    if not isinstance(source, pollster.watch.Watch):
+        return Watch(source, interest, trigger)
+    once = EDGE_ONESHOT if trigger in ONESHOTS else EDGE
+    return Watch(source, interest, once, is_once=True)
+
+
 def owes(watch: Watch, holds: Names, fresh: Names) -> Owed:
     """What a registration owes when these predicates hold, and these are new beyond doubt."""
     if not watch.is_armed or not holds:
         return NOTHING
-    if watch.trigger in EDGES and not watch.is_waker:
+    if watch.trigger in EDGES and not watch.is_once:
         return Owed(fresh | (holds - watch.stated), holds)
     return Owed(holds, holds)
 

@@ -1,0 +1,114 @@
+/* Paths: an inotify(7) for each. */
+#include "watches.h"
+#include <stdalign.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+static uint32_t mask_for(const path_watch *p) {
+    uint32_t mask = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
+    if (!(p->wanted & (PATH_WRITTEN | PATH_EXTENDED)))
+        return mask;
+    if (S_ISDIR(p->was.st_mode))
+        return mask | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+    return mask | IN_MODIFY;
+}
+
+int kernel_path_watch(path_watch *p) {
+    if (stat(p->path, &p->was) < 0)
+        return -errno;
+    p->file = inotify_add_watch(p->common.fd, p->path, mask_for(p));
+    return p->file < 0 ? -errno : 0;
+}
+
+/* Fails where the kernel has done it: the file is gone. */
+void kernel_path_leave(path_watch *p) {
+    if (p->file >= 0)
+        inotify_rm_watch(p->common.fd, p->file);
+    p->file = -1;
+}
+
+void kernel_path_await(path_watch *p) {
+    const uint32_t mask = IN_CREATE | IN_MOVED_TO | IN_ONLYDIR;
+    p->parent = inotify_add_watch(p->common.fd, p->folder, mask);
+}
+
+void kernel_path_found(path_watch *p) {
+    if (p->parent >= 0)
+        inotify_rm_watch(p->common.fd, p->parent);
+    p->parent = -1;
+}
+
+static int path_watch_open(watch *w) {
+    w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (w->fd < 0)
+        return -errno;
+    int result = path_open((path_watch *)w);
+    if (result < 0)
+        close(w->fd);
+    return result;
+}
+
+/* An event with a name is about what is in a directory. */
+static uint32_t hint_of(path_watch *p, const struct inotify_event *event) {
+    uint32_t hints = 0;
+    if (event->mask & IN_Q_OVERFLOW)
+        return PATH_WRITTEN | PATH_ATTRIBUTES;
+    if (event->wd == p->parent)
+        return PATH_LINKED;
+    if (event->wd != p->file)
+        return 0;
+    if (event->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY))
+        hints |= PATH_WRITTEN;
+    if (event->mask & IN_ATTRIB && event->len == 0)
+        hints |= PATH_ATTRIBUTES;
+    if (event->mask & IN_MOVE_SELF)
+        hints |= PATH_RENAMED;
+    if (event->mask & (IN_DELETE_SELF | IN_UNMOUNT | IN_IGNORED))
+        hints |= PATH_DELETED;
+    if (event->mask & IN_IGNORED) /* the kernel has ended the watch */
+        p->file = -1;
+    return hints;
+}
+
+/* Reads what is there, to the end. */
+static uint32_t hints_of(path_watch *p) {
+    alignas(struct inotify_event) char buffer[4096];
+    uint32_t hints = 0;
+    ssize_t size;
+    while ((size = read(p->common.fd, buffer, sizeof buffer)) > 0)
+        for (const char *at = buffer; at < buffer + size;) {
+            const struct inotify_event *event = (const void *)at;
+            hints |= hint_of(p, event);
+            at += sizeof *event + event->len;
+        }
+    return hints;
+}
+
+static bool path_look(watch *w) {
+    path_watch *p = (path_watch *)w;
+    bool due = w->due;
+    uint32_t changes = path_changes(p, hints_of(p)) & p->wanted;
+    w->due = false;
+    p->pending |= changes;
+    return changes || (due && p->pending);
+}
+
+/* What is read is gone, so something else is put there: the end of a watch, IN_IGNORED. Of two
+ * directories one at least is not the one that is watched. */
+static void path_renew(watch *w, bool fresh) {
+    const char *const any[] = {"/", "/dev"};
+    (void)fresh;
+    if (!((path_watch *)w)->pending)
+        return;
+    for (int i = 0; i < 2 && !w->due; i++) {
+        int other = inotify_add_watch(w->fd, any[i], IN_DELETE_SELF | IN_MASK_CREATE);
+        w->due = other >= 0 && inotify_rm_watch(w->fd, other) == 0;
+    }
+}
+
+static void path_close(watch *w, bool forked) {
+    (void)forked;
+    close(w->fd);
+}
+
+const watch_calls kernel_path = {path_watch_open, path_look, path_renew, path_close};

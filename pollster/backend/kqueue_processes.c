@@ -1,0 +1,86 @@
+/* Processes: EVFILT_PROC with NOTE_EXIT, which comes once. */
+#include "kqueue_watches.h"
+#include <signal.h>
+#include <sys/wait.h>
+
+#ifdef NOTE_EXITSTATUS /* macOS; elsewhere the status comes with the exit */
+#define STATUS_ASKED NOTE_EXITSTATUS
+#else
+#define STATUS_ASKED 0u
+#endif
+
+/* Of our child, which stays there to be waited for; -1 where that has happened, or it is not ours.
+ */
+static int status_of_child(pid_t pid) {
+#ifdef WNOWAIT
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != pid)
+        return -1;
+    if (info.si_code == CLD_EXITED)
+        return (info.si_status & 0xff) << 8;
+    return info.si_status;
+#else
+    (void)pid;
+    return -1;
+#endif
+}
+
+/* macOS tells the status to those only who may signal the process. */
+static int add(process_watch *p) {
+    ident_t pid = (ident_t)p->pid;
+    int result = kq_change(&p->common, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT | STATUS_ASKED);
+    if (result == -EACCES)
+        result = kq_change(&p->common, pid, EVFILT_PROC, EV_ADD, NOTE_EXIT);
+    return result;
+}
+
+/* To macOS, NetBSD and OpenBSD what has ended is no process any more, also while it is still there
+ * to be waited for (libkqueue's test/proc.c). */
+static int note_zombie(process_watch *p) {
+    p->status = status_of_child(p->pid);
+    if (p->status < 0 && kill(p->pid, 0) < 0 && errno == ESRCH)
+        return -ESRCH;
+    int result = kq_prime(&p->common);
+    p->ended = result == 0;
+    return result;
+}
+
+static int process_open(watch *w) {
+    process_watch *p = (process_watch *)w;
+    int result = kq_open_watch(w);
+    if (result < 0)
+        return result;
+    result = add(p);
+    if (result == -ESRCH)
+        result = note_zombie(p);
+    if (result < 0)
+        kq_close_watch(w, false);
+    return result;
+}
+
+static int status_in(const process_watch *p, const struct kevent *told) {
+#ifdef NOTE_EXITSTATUS
+    if (!(told->fflags & NOTE_EXITSTATUS))
+        return status_of_child(p->pid);
+    return (int)(told->data & NOTE_PDATAMASK);
+#else
+    (void)p;
+    return (int)told->data;
+#endif
+}
+
+void kernel_process_look(process_watch *p) {
+    struct kevent told;
+    if (p->ended || kq_take(&p->common, &told, 1) == 0 || told.filter != EVFILT_PROC)
+        return;
+    p->ended = true;
+    p->status = status_in(p, &told);
+}
+
+/* The entry came once, and is taken. */
+void kernel_process_renew(process_watch *p) {
+    kq_prime(&p->common);
+}
+
+const watch_calls kernel_process = {process_open, process_look, process_renew, kq_close_watch};

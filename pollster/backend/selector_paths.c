@@ -1,0 +1,78 @@
+/* What has become of a path. The kernels hint at changes of the file, each in its own way; what is
+ * told follows from a look at the path and its file, so that it is the same on all of them. */
+#include "watches.h"
+
+#define ATTEMPTS 16 /* to catch a path that is replaced again and again */
+
+static bool is_same_file(const struct stat *one, const struct stat *other) {
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+/* Watches what is at the path: the file that was looked at must still be there afterwards. */
+static int follow(path_watch *p) {
+    struct stat now;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        int result = kernel_path_watch(p);
+        if (result < 0)
+            return result;
+        if (stat(p->path, &now) == 0 && is_same_file(&now, &p->was))
+            return 0;
+        kernel_path_leave(p);
+    }
+    return -ENOENT;
+}
+
+int path_open(path_watch *p) {
+    return follow(p);
+}
+
+/* The kernels disagree on truncation (FreeBSD: attributes, OpenBSD: truncated), on links (the
+ * inotify's attributes, FreeBSD's deletion) and on all of these of directories. */
+static uint32_t compare(const struct stat *was, const struct stat *is, uint32_t hints) {
+    uint32_t changes = hints & (PATH_WRITTEN | PATH_RENAMED);
+    bool is_folder = S_ISDIR(is->st_mode);
+    bool resized = !is_folder && is->st_size != was->st_size;
+    bool relinked = !is_folder && is->st_nlink != was->st_nlink;
+    bool hinted = hints & PATH_ATTRIBUTES || (hints & PATH_LINKED && !is_folder);
+    if (resized)
+        changes |= PATH_WRITTEN | (is->st_size > was->st_size ? PATH_EXTENDED : 0u);
+    if (relinked)
+        changes |= PATH_LINKED;
+    if ((hinted && !resized && !relinked) || is->st_mode != was->st_mode ||
+        is->st_uid != was->st_uid || is->st_gid != was->st_gid)
+        changes |= PATH_ATTRIBUTES;
+    return changes;
+}
+
+static uint32_t look_for_another(path_watch *p) {
+    if (follow(p) < 0)
+        return 0;
+    if (p->lost)
+        kernel_path_found(p);
+    p->lost = false;
+    return PATH_REPLACED;
+}
+
+uint32_t path_changes(path_watch *p, uint32_t hints) {
+    struct stat is;
+    if (hints == 0)
+        return 0;
+    if (p->lost)
+        return look_for_another(p);
+    bool is_there = stat(p->path, &is) == 0;
+    if (is_there && p->file >= 0 && is_same_file(&is, &p->was)) {
+        uint32_t changes = compare(&p->was, &is, hints);
+        p->was = is;
+        return changes;
+    }
+    /* The path leads elsewhere, or nowhere: the file that it led to is of no concern any more. */
+    uint32_t changes = hints & (PATH_WRITTEN | PATH_RENAMED);
+    kernel_path_leave(p);
+    if (is_there && look_for_another(p))
+        return changes | PATH_REPLACED;
+    p->lost = true;
+    kernel_path_await(p);
+    if (!(changes & PATH_RENAMED))
+        changes |= PATH_DELETED;
+    return changes | look_for_another(p); /* it may have come before the folder was watched */
+}

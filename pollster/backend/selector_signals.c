@@ -1,0 +1,116 @@
+/* The actions of watched signals: a handler stands in front of what the program has installed, and
+ * passes on to it. So the default action, which often is to end the process, does not happen; all
+ * else does.
+ *
+ * A kernel that counts signals whatever their action is needs the handler only where the action is
+ * the default one. */
+#include "watches.h"
+#include <sched.h>
+#include <unistd.h>
+
+static struct {
+    int users;
+    bool in_front;
+    /* The program's actions: handlers read one while the other is written. */
+    struct sigaction before[2];
+    atomic_int which;
+} actions[SIGNAL_MAX + 1];
+
+static atomic_int running; /* handlers that look at the above, or at watches */
+static atomic_int owner;   /* a child's handler, between vfork(2) and exec(3), tells nobody */
+
+static bool is_handler(const struct sigaction *action) {
+    return action->sa_flags & SA_SIGINFO ||
+           (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+static void on_signal(int number, siginfo_t *info, void *context) {
+    int error = errno;
+    atomic_fetch_add(&running, 1);
+    struct sigaction before = actions[number].before[atomic_load(&actions[number].which)];
+    if (atomic_load(&owner) == (int)getpid())
+        kernel_signal(number);
+    atomic_fetch_sub(&running, 1);
+    errno = error;
+    if (!is_handler(&before))
+        return;
+    if (before.sa_flags & SA_SIGINFO)
+        before.sa_sigaction(number, info, context);
+    else
+        before.sa_handler(number);
+}
+
+void signals_wait_for_handlers(void) {
+    while (atomic_load(&running) > 0)
+        sched_yield();
+}
+
+static bool is_ours(const struct sigaction *action) {
+    return action->sa_flags & SA_SIGINFO && action->sa_sigaction == on_signal;
+}
+
+static bool needs_handler(const struct sigaction *now) {
+    return !kernel_counts_signals || (!is_handler(now) && now->sa_handler == SIG_DFL);
+}
+
+static int stand_before(int number) {
+    static const int kept = SA_NOCLDSTOP | SA_NOCLDWAIT | SA_NODEFER | SA_ONSTACK | SA_RESTART;
+    struct sigaction now, ours;
+    if (sigaction(number, NULL, &now) < 0)
+        return -errno;
+    if (is_ours(&now) || !needs_handler(&now))
+        return 0;
+    int other = !atomic_load(&actions[number].which);
+    actions[number].before[other] = now;
+    atomic_store(&actions[number].which, other);
+    signals_wait_for_handlers();
+    memset(&ours, 0, sizeof ours);
+    ours.sa_sigaction = on_signal;
+    ours.sa_mask = now.sa_mask;
+    ours.sa_flags = SA_SIGINFO | (now.sa_flags & kept);
+    if (!is_handler(&now))
+        ours.sa_flags |= SA_RESTART | SA_ONSTACK; /* as if nothing had come */
+    if (number == SIGCHLD && !is_handler(&now) && now.sa_handler == SIG_IGN)
+        ours.sa_flags |= SA_NOCLDWAIT; /* who ignores it has no zombies */
+    if (sigaction(number, &ours, NULL) < 0)
+        return -errno;
+    actions[number].in_front = true;
+    return 0;
+}
+
+int signal_take_over(int number) {
+    atomic_store(&owner, (int)getpid());
+    int result = stand_before(number);
+    if (result == 0)
+        actions[number].users++;
+    return result;
+}
+
+void signal_stand_before(int number) {
+    stand_before(number);
+}
+
+/* Puts the program's action back, unless it has put another one there. */
+static void put_back(int number) {
+    struct sigaction now;
+    if (actions[number].in_front && sigaction(number, NULL, &now) == 0 && is_ours(&now))
+        sigaction(number, &actions[number].before[atomic_load(&actions[number].which)], NULL);
+    actions[number].in_front = false;
+    actions[number].users = 0;
+}
+
+void signal_give_back(int number) {
+    if (actions[number].users == 1)
+        put_back(number);
+    else
+        actions[number].users--;
+}
+
+/* A child has the actions that the program chose. */
+void signals_forget(void) {
+    atomic_store(&running, 0); /* the threads that were in a handler are not here */
+    for (int number = 1; number <= SIGNAL_MAX; number++)
+        if (actions[number].users)
+            put_back(number);
+    kernel_signals_forget();
+}

@@ -1,0 +1,420 @@
+"""Signals, Process, PathWatch (R18 to R20): limits, leaks, threads, forks.
+
+What they report, and when, is stated in tests/conformance.
+"""
+
+import contextlib
+import errno
+import gc
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pollster.backend
+from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
+
+R = Interest.READABLE
+ONE, TWO = signal.SIGUSR1, signal.SIGUSR2
+
+pytestmark = pytest.mark.usefixtures("no_leak")
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Lowers the limit to what is open: the next descriptor is one too many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def child(code: int = 0) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A forked child, and what ends it; it is reaped at the end."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(reader, 1)
+        os._exit(code)
+
+    def end() -> None:
+        os.write(writer, b"x")
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    try:
+        yield pid, end
+    finally:
+        os.write(writer, b"x")
+        os.close(reader)
+        os.close(writer)
+        os.waitpid(pid, 0)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs work in a forked child; returns its exit code, 0 where nothing was raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
+        pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def opened(backend: str, path: Path) -> list[Signals | Process | PathWatch]:
+    path.touch()
+    return [
+        Signals(ONE, TWO, backend=backend),
+        Process(os.getppid(), backend=backend),
+        PathWatch(path, backend=backend),
+    ]
+
+
+def test_what_finds_no_descriptor_leaves_nothing_behind(backend, tmp_path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with no_more_descriptors():
+        for make, says in (
+            (lambda: Signals(ONE, backend=backend), "ulimit -n"),
+            (lambda: Process(os.getppid(), backend=backend), "ulimit -n"),
+            (lambda: PathWatch(path, backend=backend), "fs.inotify.max_user_instances"),
+        ):
+            with pytest.raises(OSError, match=says) as caught:
+                make()
+            assert caught.value.errno == errno.EMFILE
+    signal.signal(ONE, signal.SIG_IGN)
+    os.kill(os.getpid(), ONE)
+    signal.signal(ONE, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("left", range(1, 4))
+def test_a_path_that_finds_too_few_descriptors_leaves_nothing_behind(
+    backend, tmp_path, left
+) -> None:
+    spare = [os.dup(0) for _ in range(left)]
+    with no_more_descriptors():
+        for fd in spare:
+            os.close(fd)
+        with contextlib.suppress(OSError):
+            PathWatch(tmp_path, backend=backend).close()
+
+
+def test_the_limit_of_the_kernel_is_named_with_its_cure(backend, tmp_path, monkeypatch) -> None:
+    watch = PathWatch(tmp_path, backend=backend)
+    for number, cure in (
+        (errno.ENOSPC, "fs.inotify.max_user_watches"),
+        (errno.EMFILE, "fs.inotify.max_user_instances"),
+    ):
+        error = watch._not_opened(number)
+        assert isinstance(error, OSError)
+        assert error.errno == number
+        assert cure in str(error)
+    watch.close()
+
+
+def test_what_nobody_closed_is_given_back_with_its_last_reference(backend, tmp_path) -> None:
+    before = signal.getsignal(ONE)
+    with Poll(backend=backend) as poll:
+        for token, watch in enumerate(opened(backend, tmp_path / "file")):
+            poll.registry.register(watch, Token(token), R)
+        del watch
+    del poll
+    gc.collect()
+    came: list[int] = []
+    signal.signal(ONE, lambda number, _: came.append(number))
+    signal.raise_signal(ONE)
+    signal.signal(ONE, before)
+    assert came == [ONE]
+
+
+def test_many_of_each_leak_nothing(backend, tmp_path) -> None:
+    with Poll(backend=backend) as poll:
+        for _ in range(50):
+            watches = opened(backend, tmp_path / "file")
+            for token, watch in enumerate(watches):
+                poll.registry.register(watch, Token(token), R)
+            (tmp_path / "file").write_bytes(b"1")
+            os.kill(os.getpid(), ONE)
+            assert {int(event.token) for event in poll.poll()} <= {0, 2}
+            for watch in watches[::2]:
+                poll.registry.deregister(watch)
+            for watch in watches:
+                watch.close()
+        assert list(poll.registry) == []
+
+
+def test_a_watch_and_a_poll_of_different_back_ends_are_refused(tmp_path) -> None:
+    names = pollster.backend.available()
+    if len(names) < 2:
+        pytest.skip("this machine has one back end")
+    with (
+        Poll(backend=names[0]) as poll,
+        PathWatch(tmp_path, backend=names[1]) as watch,
+        pytest.raises(ValueError, match="pass backend='epoll' to both"),
+    ):
+        poll.registry.register(watch, Token(1), R)
+    with pytest.raises(ValueError, match="is not a back end"):
+        PathWatch(tmp_path, backend="other")
+
+
+# Processes
+
+
+def test_a_zombie_that_the_kernel_hides_is_reported(tmp_path) -> None:
+    """macOS, NetBSD and OpenBSD say ESRCH of a process that is still to be waited for."""
+    if "kqueue" not in pollster.backend.available():
+        pytest.skip("there is no kqueue")
+    lib = pollster.backend.load("kqueue").lib
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue hides them on demand")
+    lib.kqueue_misbehave(b"no-zombies", 1)
+    try:
+        with child(code=9) as (pid, end), Poll(backend="kqueue") as poll:
+            end()
+            with Process(pid, backend="kqueue") as process:
+                poll.registry.register(process, Token(1), R)
+                assert [event.token for event in poll.poll()] == [1]
+                assert not poll.poll(timeout=0)
+                assert (process.ended, process.returncode) == (True, 9)
+        with pytest.raises(ProcessLookupError):
+            Process(pid, backend="kqueue")
+    finally:
+        lib.kqueue_misbehave(b"no-zombies", 0)
+
+
+def test_the_event_comes_where_asking_finds_no_descriptor_for_it(backend, poll) -> None:
+    with child() as (pid, end), Process(pid, backend=backend) as process:
+        poll.registry.register(process, Token(1), R)
+        end()
+        with no_more_descriptors():
+            assert process.ended
+        assert [event.token for event in poll.poll(timeout=10)] == [1]
+
+
+def test_twenty_children_that_end_at_once_are_all_reported(backend, poll) -> None:
+    children = [
+        subprocess.Popen([sys.executable, "-S", "-c", f"raise SystemExit({number})"])
+        for number in range(20)
+    ]
+    processes = [Process(popen, backend=backend) for popen in children]
+    for token, process in enumerate(processes):
+        poll.registry.register(process, Token(token), R)
+    codes: dict[int, int | None] = {}
+    while len(codes) < len(children):
+        events = poll.poll(timeout=30)
+        assert events
+        for event in events:
+            assert event.token not in codes
+            codes[event.token] = processes[event.token].returncode
+            assert children[event.token].wait() == codes[event.token]
+    assert codes == {number: number for number in range(20)}
+    assert not poll.poll(timeout=0)
+    for process in processes:
+        process.close()
+
+
+def test_untaken_news_is_told_again_without_user_events(tmp_path) -> None:
+    """NetBSD 9 and OpenBSD before 7.8 have none."""
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in pollster.backend.available() else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue lacks them on demand")
+    lib.kqueue_misbehave(b"no-user", 1)
+    try:
+        with Poll(backend="kqueue") as poll, child() as (pid, end):
+            watches = [*opened("kqueue", tmp_path / "file"), Process(pid, backend="kqueue")]
+            for token, watch in enumerate(watches):
+                poll.registry.register(watch, Token(token), R)
+            end()
+            os.kill(os.getpid(), ONE)
+            (tmp_path / "file").write_bytes(b"1")
+            for again in (0, 10):
+                assert {event.token - again for event in poll.poll(timeout=10)} == {0, 2, 3}
+                for token in (0, 2, 3):
+                    poll.registry.reregister(watches[token], Token(token + 10), R)
+            for watch in watches:
+                watch.close()
+    finally:
+        lib.kqueue_misbehave(b"no-user", 0)
+
+
+# Signals
+
+
+def test_no_signal_is_lost_between_threads(backend, poll) -> None:
+    """Real-time signals queue, so each must be counted."""
+    if not hasattr(signal, "SIGRTMIN"):
+        pytest.skip("this system has no real-time signals")
+    number, each = int(signal.SIGRTMIN), 200
+    signals = Signals(number, backend=backend)
+    poll.registry.register(signals, Token(1), R)
+
+    def send() -> None:
+        for _ in range(each):
+            os.kill(os.getpid(), number)
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    came = 0
+    while came < each * len(threads):
+        assert poll.poll(timeout=10), f"{came} of {each * len(threads)} came"
+        came += signals.take()[number]
+    for thread in threads:
+        thread.join()
+    assert came == each * len(threads)
+    signals.close()
+
+
+def test_signals_may_come_while_others_are_opened_and_closed(backend) -> None:
+    done = threading.Event()
+    keeper = Signals(ONE, backend=backend)  # without it the last close would let one through
+
+    def churn() -> None:
+        while not done.is_set():
+            with Signals(ONE, TWO, backend=backend) as signals:
+                signals.take()
+
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(500):
+        os.kill(os.getpid(), ONE)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert keeper.take()[ONE] > 0
+    keeper.close()
+
+
+def test_a_program_that_is_executed_has_the_default_actions(backend) -> None:
+    code = "import signal; print(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL)"
+    with Signals(ONE, backend=backend):
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+        )
+    assert done.stdout == "True\n"
+
+
+def test_no_threads_mask_is_changed(backend) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with Signals(ONE, TWO, signal.SIGTERM, backend=backend):
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+# Forks
+
+
+def test_a_childs_signals_are_its_own(backend, poll) -> None:
+    signals = Signals(ONE, backend=backend)
+    poll.registry.register(signals, Token(1), R)
+
+    def work() -> None:
+        with Poll(backend=backend) as own, Signals(ONE, backend=backend) as its_own:
+            own.registry.register(its_own, Token(2), R)
+            os.kill(os.getpid(), ONE)
+            assert [event.token for event in own.poll(timeout=10)] == [2]
+            assert its_own.take() == {ONE: 1}
+
+    assert in_child(work) == 0
+    assert not poll.poll(timeout=0)
+    assert not signals.take()
+    signals.close()
+
+
+def test_a_fork_while_others_open_and_close_leaves_no_lock_behind(backend, tmp_path) -> None:
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            for watch in opened(backend, tmp_path / "file"):
+                watch.close()
+
+    Poll(backend=backend).close()
+    keeper = Signals(ONE, TWO, backend=backend)
+    thread = threading.Thread(target=churn)
+    thread.start()
+
+    def work() -> None:
+        for watch in opened(backend, tmp_path / "other"):
+            watch.close()
+
+    try:
+        for _ in range(20):
+            assert in_child(work) == 0
+    finally:
+        done.set()
+        thread.join()
+    keeper.close()
+
+
+# Paths
+
+
+def test_a_path_that_is_replaced_all_the_time_is_followed_to_the_end(backend, poll, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0")
+    watch = PathWatch(path, backend=backend)
+    poll.registry.register(watch, Token(1), R)
+
+    def replace() -> None:
+        for number in range(200):
+            new = tmp_path / "new"
+            new.write_bytes(b"%d" % number)
+            new.rename(path)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    seen = PathChange(0)
+    while thread.is_alive():
+        poll.poll(timeout=0)
+        seen |= watch.take()
+    thread.join()
+    seen |= watch.take()
+    assert PathChange.REPLACED in seen
+    path.chmod(0o600)
+    assert [event.token for event in poll.poll(timeout=10)] == [1]
+    assert watch.take() == PathChange.ATTRIBUTES
+    watch.close()
+
+
+def test_several_threads_wait_for_one_path_and_one_is_told(backend, poll, tmp_path) -> None:
+    watch = PathWatch(tmp_path, backend=backend)
+    poll.registry.register(watch, Token(1), R)
+    got: list[int] = []
+    told = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(ValueError):  # the Poll is closed at the end
+            events = Events(4)
+            while True:
+                for event in poll.poll(events):
+                    got.append(int(event.token))
+                    told.set()
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    (tmp_path / "new").touch()
+    assert told.wait(10)
+    poll.close()
+    for thread in threads:
+        thread.join()
+    assert got == [1]
+    watch.close()
