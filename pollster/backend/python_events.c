@@ -106,15 +106,15 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
             result = self->calls->wait(batch, limit);
         Py_END_ALLOW_THREADS
         LOCK((PyObject *)ready)
-            ready->waiting = false;
             if (result > 0)
                 ready->count = result;
+            limit = batch->remaining; /* from here on another wait may have the batch replaced */
+            ready->waiting = false;
         UNLOCK
         if (result >= 0)
             return Py_NewRef(arguments[0]);
         if (result != -EINTR)
             return fail(object, result, "the queue can't wait");
-        limit = batch->remaining;
         if (PyErr_CheckSignals() < 0)
             return NULL;
     }
@@ -159,9 +159,15 @@ static PyObject *ready_origin(PyObject *object, void *nothing) {
 /* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
  */
 static int count_events(ReadyObject *self, int most) {
-    SelectorObject *selector = (SelectorObject *)Py_NewRef((PyObject *)self->selector);
-    uint32_t turn = self->turn;
+    SelectorObject *selector;
+    uint32_t turn;
     int found = 0;
+    LOCK((PyObject *)self)
+        selector = (SelectorObject *)Py_XNewRef((PyObject *)self->selector);
+        turn = self->turn;
+    UNLOCK
+    if (!selector)
+        return 0;
     LOCK2((PyObject *)self, (PyObject *)selector)
         for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
             found += slot_of(selector, self->batch->ready[i]) != NULL;
@@ -171,23 +177,23 @@ static int count_events(ReadyObject *self, int most) {
 }
 
 static Py_ssize_t ready_length(PyObject *object) {
-    ReadyObject *self = (ReadyObject *)object;
-    return self->selector ? count_events(self, INT_MAX) : 0;
+    return count_events((ReadyObject *)object, INT_MAX);
 }
 
 static int ready_truth(PyObject *object) {
-    ReadyObject *self = (ReadyObject *)object;
-    return self->selector ? count_events(self, 1) : 0;
+    return count_events((ReadyObject *)object, 1);
 }
 
 static PyObject *ready_iterator(PyObject *object) {
+    ReadyObject *ready = (ReadyObject *)object;
     IteratorObject *iterator = PyObject_GC_New(IteratorObject, iterator_type);
     if (!iterator)
         return NULL;
     iterator->ready = (ReadyObject *)Py_NewRef(object);
-    iterator->selector =
-        (SelectorObject *)Py_XNewRef((PyObject *)((ReadyObject *)object)->selector);
-    iterator->turn = ((ReadyObject *)object)->turn;
+    LOCK(object)
+        iterator->selector = (SelectorObject *)Py_XNewRef((PyObject *)ready->selector);
+        iterator->turn = ready->turn;
+    UNLOCK
     iterator->position = 0;
     PyObject_GC_Track((PyObject *)iterator);
     return (PyObject *)iterator;
