@@ -3,6 +3,7 @@
 
 #define NANOSECONDS 1000000000LL
 #define AHEAD 6 /* events */
+#define RAW_FIELDS 8
 
 typedef struct {
     PyObject ob_base;
@@ -146,14 +147,27 @@ static PyObject *ready_capacity(PyObject *object, void *nothing) {
     return PyLong_FromLong(((ReadyObject *)object)->capacity);
 }
 
-/* (the Selector that filled it, the address of its batch), or None. */
-static PyObject *ready_origin(PyObject *object, void *nothing) {
-    (void)nothing;
+/* _raw(i): of entry i that the kernel handed over, a list of its fields (structure, name, number,
+ * text); empty where there is none. They are copied: another thread's wait may end the batch. */
+static PyObject *ready_raw(PyObject *object, PyObject *argument) {
     const ReadyObject *self = (ReadyObject *)object;
-    if (!self->selector)
-        return none();
-    return Py_BuildValue("OK", (PyObject *)self->selector,
-                         (unsigned long long)(uintptr_t)self->batch);
+    raw_field fields[RAW_FIELDS];
+    int count = 0, i = (int)PyLong_AsLong(argument);
+    if (i == -1 && PyErr_Occurred())
+        return NULL;
+    LOCK(object)
+        if (self->batch && !self->waiting)
+            count = self->selector->calls->raw(self->batch, i, fields, RAW_FIELDS);
+    UNLOCK
+    PyObject *list = PyList_New(0);
+    for (int f = 0; list && f < count; f++) {
+        PyObject *field = Py_BuildValue("ssLs", fields[f].structure, fields[f].name,
+                                        (long long)fields[f].number, fields[f].text);
+        if (!field || PyList_Append(list, field) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(field);
+    }
+    return list;
 }
 
 /* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
@@ -226,12 +240,12 @@ static void ready_dealloc(PyObject *object) {
 static PyMethodDef ready_methods[] = {
     {"_reserve", ready_reserve, METH_VARARGS, NULL},
     {"_clear", ready_clear_events, METH_NOARGS, NULL},
+    {"_raw", ready_raw, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef ready_properties[] = {
     {"_capacity", ready_capacity, NULL, NULL, NULL},
-    {"_origin", ready_origin, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -142,6 +142,9 @@ void batch_free(batch *b);
  */
 int selector_wait(batch *b, int64_t timeout);
 
+/* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
+int selector_raw(batch *b, int i, raw_field *fields, int room);
+
 /* What python.c calls, which is compiled apart from the back ends. */
 typedef struct {
     int (*apply)(selector *s, change *changes, int n);
@@ -149,11 +152,9 @@ typedef struct {
     void (*batch_free)(batch *b);
     int (*wait)(batch *b, int64_t timeout);
     int (*token)(selector *s, registration_id id, uint64_t *out);
+    int (*raw)(batch *b, int i, raw_field *fields, int room);
 } selector_calls;
 const selector_calls *selector_functions(void);
-
-/* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
-int selector_raw(batch *b, int i, raw_field *fields, int room);
 
 /* A registration that becomes ready, once each time, by waker_wake: from any thread, at any time.
  * Several calls before the event is taken are one event. Ended by waker_close. */
