@@ -11,7 +11,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BACKEND = CHECKOUT / "pollster" / "backend"
 KQUEUE = CHECKOUT / "tests" / "kqueue"
 HEADERS = CHECKOUT / "tests" / "headers"
-OTHERS = [CHECKOUT / "benchmarks" / "c", CHECKOUT / "tests" / "system_calls"]
+OTHERS = [CHECKOUT / "benchmarks" / "c"] + [
+    CHECKOUT / "tests" / name for name in ("system_calls", "sanitizers")
+]
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O2", "-fsyntax-only"]
 
 

@@ -60,10 +60,12 @@ class Events(Ready):
 
         kqueue has an entry for each direction of a source. Valid until the next poll.
         """
-        if self._origin is None:
-            return ()
-        selector, batch = self._origin
-        return selector.raw(batch)
+        entries: list[RawEvent] = []
+        while fields := self._raw(len(entries)):
+            numbers = {name: number for _, name, number, _ in fields}
+            names = {name: text for _, name, _, text in fields}
+            entries.append(RawEvent(fields[0][0], numbers, names))
+        return tuple(entries)
 
     def __repr__(self) -> str:
         return f"<Events {list(iter(self))!r}, capacity {self._capacity}>"

@@ -59,6 +59,7 @@ static void selector_dealloc(PyObject *object) {
 static PyObject *selector_forget_sources(PyObject *object, PyObject *nothing) {
     (void)nothing;
     LOCK(object)
+        ((SelectorObject *)object)->ended = true;
         selector_clear(object);
     UNLOCK
     return none();

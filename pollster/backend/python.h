@@ -57,6 +57,7 @@ typedef struct {
     selector *selector;
     slot *slots;
     uint32_t extent;
+    bool ended; /* it was closed: sources are not kept any more */
 } SelectorObject;
 
 /* The base of Events. */

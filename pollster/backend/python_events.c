@@ -3,6 +3,7 @@
 #include "python.h"
 
 #define AHEAD 6 /* events */
+#define RAW_FIELDS 8
 
 typedef struct {
     PyObject ob_base;
@@ -112,15 +113,15 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
             result = self->calls->wait(batch, limit);
         Py_END_ALLOW_THREADS
         LOCK((PyObject *)ready)
-            ready->waiting = false;
             if (result > 0)
                 ready->count = result;
+            limit = batch->remaining; /* from here on another wait may have the batch replaced */
+            ready->waiting = false;
         UNLOCK
         if (result >= 0)
             return Py_NewRef(arguments[0]);
         if (result != -EINTR)
             return fail(object, result, "the queue can't wait");
-        limit = batch->remaining;
         if (PyErr_CheckSignals() < 0)
             return NULL;
     }
@@ -152,22 +153,41 @@ static PyObject *ready_capacity(PyObject *object, void *nothing) {
     return PyLong_FromLong(((ReadyObject *)object)->capacity);
 }
 
-/* (the Selector that filled it, the address of its batch), or None. */
-static PyObject *ready_origin(PyObject *object, void *nothing) {
-    (void)nothing;
+/* _raw(i): of entry i that the kernel handed over, a list of its fields (structure, name, number,
+ * text); empty where there is none. They are copied: another thread's wait may end the batch. */
+static PyObject *ready_raw(PyObject *object, PyObject *argument) {
     const ReadyObject *self = (ReadyObject *)object;
-    if (!self->selector)
-        return none();
-    return Py_BuildValue("OK", (PyObject *)self->selector,
-                         (unsigned long long)(uintptr_t)self->batch);
+    raw_field fields[RAW_FIELDS];
+    int count = 0, i = (int)PyLong_AsLong(argument);
+    if (i == -1 && PyErr_Occurred())
+        return NULL;
+    LOCK(object)
+        if (self->batch && !self->waiting)
+            count = self->selector->calls->raw(self->batch, i, fields, RAW_FIELDS);
+    UNLOCK
+    PyObject *list = PyList_New(0);
+    for (int f = 0; list && f < count; f++) {
+        PyObject *field = Py_BuildValue("ssLs", fields[f].structure, fields[f].name,
+                                        (long long)fields[f].number, fields[f].text);
+        if (!field || PyList_Append(list, field) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(field);
+    }
+    return list;
 }
 
 /* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
  */
 static int count_events(ReadyObject *self, int most) {
-    SelectorObject *selector = (SelectorObject *)Py_NewRef((PyObject *)self->selector);
-    uint32_t turn = self->turn;
+    SelectorObject *selector;
+    uint32_t turn;
     int found = 0;
+    LOCK((PyObject *)self)
+        selector = (SelectorObject *)Py_XNewRef((PyObject *)self->selector);
+        turn = self->turn;
+    UNLOCK
+    if (!selector)
+        return 0;
     LOCK2((PyObject *)self, (PyObject *)selector)
         for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
             found += slot_of(selector, self->batch->ready[i]) != NULL;
@@ -177,23 +197,23 @@ static int count_events(ReadyObject *self, int most) {
 }
 
 static Py_ssize_t ready_length(PyObject *object) {
-    ReadyObject *self = (ReadyObject *)object;
-    return self->selector ? count_events(self, INT_MAX) : 0;
+    return count_events((ReadyObject *)object, INT_MAX);
 }
 
 static int ready_truth(PyObject *object) {
-    ReadyObject *self = (ReadyObject *)object;
-    return self->selector ? count_events(self, 1) : 0;
+    return count_events((ReadyObject *)object, 1);
 }
 
 static PyObject *ready_iterator(PyObject *object) {
+    ReadyObject *ready = (ReadyObject *)object;
     IteratorObject *iterator = PyObject_GC_New(IteratorObject, iterator_type);
     if (!iterator)
         return NULL;
     iterator->ready = (ReadyObject *)Py_NewRef(object);
-    iterator->selector =
-        (SelectorObject *)Py_XNewRef((PyObject *)((ReadyObject *)object)->selector);
-    iterator->turn = ((ReadyObject *)object)->turn;
+    LOCK(object)
+        iterator->selector = (SelectorObject *)Py_XNewRef((PyObject *)ready->selector);
+        iterator->turn = ready->turn;
+    UNLOCK
     iterator->position = 0;
     PyObject_GC_Track((PyObject *)iterator);
     return (PyObject *)iterator;
@@ -226,12 +246,12 @@ static void ready_dealloc(PyObject *object) {
 static PyMethodDef ready_methods[] = {
     {"_reserve", ready_reserve, METH_VARARGS, NULL},
     {"_clear", ready_clear_events, METH_NOARGS, NULL},
+    {"_raw", ready_raw, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef ready_properties[] = {
     {"_capacity", ready_capacity, NULL, NULL, NULL},
-    {"_origin", ready_origin, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

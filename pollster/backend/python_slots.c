@@ -46,19 +46,22 @@ void forget(SelectorObject *self, registration_id gone) {
         empty_slot(self, gone.index, gone.generation);
 }
 
-/* Notes what is registered; where a thread that ended it was faster, nothing. */
+/* Notes what is registered; where a thread that ended it was faster, nothing, and where one that
+ * closed the selector was, no source. */
 int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
     if (reserve_slot(self, made.index) < 0)
         return -1;
     slot *s = &self->slots[made.index];
     slot before = {.token = NULL};
+    if (self->ended)
+        source = NULL;
     if (is_newer(made.generation, s->generation)) {
         before = *s;
         *s = (slot){
-            .generation = made.generation, .source = Py_NewRef(source), .token = Py_NewRef(token)};
+            .generation = made.generation, .source = Py_XNewRef(source), .token = Py_NewRef(token)};
     } else if (s->token && s->generation == made.generation && s->source != source) {
         before.source = s->source;
-        s->source = Py_NewRef(source);
+        s->source = Py_XNewRef(source);
     }
     release(before);
     return 0;

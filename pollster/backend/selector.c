@@ -353,13 +353,6 @@ int selector_wait(batch *seen, int64_t timeout) {
     return result;
 }
 
-const selector_calls *selector_functions(void) {
-    static const selector_calls functions = {selector_apply,    batch_new,      batch_free,
-                                             selector_wait,     selector_token, timer_set,
-                                             timer_expirations, timer_look};
-    return &functions;
-}
-
 void name_bits(raw_field *field, const bit_name *names, size_t count) {
     int64_t rest = field->number;
     size_t used = 0;
@@ -380,6 +373,13 @@ void name_bits(raw_field *field, const bit_name *names, size_t count) {
 
 int selector_raw(batch *b, int i, raw_field *fields, int room_for) {
     return i < 0 || i >= b->taken ? -EINVAL : kernel_raw((room *)b, i, fields, room_for);
+}
+
+const selector_calls *selector_functions(void) {
+    static const selector_calls functions = {selector_apply, batch_new,         batch_free,
+                                             selector_wait,  selector_token,    selector_raw,
+                                             timer_set,      timer_expirations, timer_look};
+    return &functions;
 }
 
 /* Waking */

@@ -156,6 +156,9 @@ void batch_free(batch *b);
  */
 int selector_wait(batch *b, int64_t timeout);
 
+/* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
+int selector_raw(batch *b, int i, raw_field *fields, int room);
+
 /* Sets a registered timer anew: what it was set to before is not reported any more, also not from a
  * batch, for which t->made may change. Each occurrence is reported once, whatever the trigger;
  * periods that passed before it was are reported as one, and all are counted. */
@@ -173,14 +176,12 @@ typedef struct {
     void (*batch_free)(batch *b);
     int (*wait)(batch *b, int64_t timeout);
     int (*token)(selector *s, registration_id id, uint64_t *out);
+    int (*raw)(batch *b, int i, raw_field *fields, int room);
     int (*timer_set)(timer *t, int64_t deadline, int64_t period);
     int64_t (*timer_expirations)(timer *t);
     int (*timer_look)(timer *t);
 } selector_calls;
 const selector_calls *selector_functions(void);
-
-/* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
-int selector_raw(batch *b, int i, raw_field *fields, int room);
 
 /* A registration that becomes ready, once each time, by waker_wake: from any thread, at any time.
  * Several calls before the event is taken are one event. Ended by waker_close. */

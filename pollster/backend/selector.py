@@ -10,7 +10,6 @@ from typing import Any
 
 from pollster import backend
 from pollster.backend import _python
-from pollster.raw import RawEvent
 
 __all__ = ["Selector"]
 
@@ -93,25 +92,6 @@ class Selector(_python.Selector):
         """Returns the `registration_view` of what is registered at an index, or None."""
         view = self.ffi.new("registration_view *")
         return view if self.lib.selector_view(self.handle, index, view) == 0 else None
-
-    def raw(self, address: int) -> tuple[RawEvent, ...]:
-        """Returns the kernel's entries of the last wait of the batch at an address."""
-        batch = self.ffi.cast("batch *", address)
-        room = 8
-        fields = self.ffi.new("raw_field[]", room)
-        entries: list[RawEvent] = []
-        for i in range(batch.taken):
-            count = self.lib.selector_raw(batch, i, fields, room)
-            text = self.ffi.string
-            names = [text(fields[f].name).decode() for f in range(count)]
-            entries.append(
-                RawEvent(
-                    text(fields[0].structure).decode(),
-                    {name: fields[f].number for f, name in enumerate(names)},
-                    {name: text(fields[f].text).decode() for f, name in enumerate(names)},
-                )
-            )
-        return tuple(entries)
 
 
 def _cure(number: int) -> str:
