@@ -314,7 +314,7 @@ def test_a_registration_holds_its_source_and_token_and_no_more(poll, fds) -> Non
 
 @pytest.mark.skipif(
     sys.version_info >= (3, 12),
-    reason="they are immortal from 3.12 on, and modules built for older Pythons count them (PEP 683)",
+    reason="they are immortal from 3.12 on, and what was built for older Pythons counts (PEP 683)",
 )
 def test_none_true_and_false_are_as_often_referred_to_as_before(poll, fds) -> None:
     reader, writer = fds.pipe()
