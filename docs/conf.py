@@ -8,7 +8,7 @@ copyright = author  # noqa: A001  # the name is Sphinx's
 release = version = version_of("pollster-io")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "speed"]
 nitpicky = False
 
 myst_enable_extensions = ["deflist"]
