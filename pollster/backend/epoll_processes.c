@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define CORE_DUMPED 0x80 /* in a wait status; musl has no WCOREFLAG */
+
 /* PIDFD_GET_INFO of Linux 6.15 (linux/pidfd.h), which older headers do not have. */
 struct exit_info {
     uint64_t mask;
@@ -41,7 +43,7 @@ static int status_of_child(int pidfd) {
         return -1;
     if (info.si_code == CLD_EXITED)
         return (info.si_status & 0xff) << 8;
-    return info.si_status | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+    return info.si_status | (info.si_code == CLD_DUMPED ? CORE_DUMPED : 0);
 }
 
 static int status_of_reaped(int pidfd) {
