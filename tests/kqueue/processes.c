@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define CORE_DUMPED 0x80 /* in a wait status; musl has no WCOREFLAG */
+
 /* PIDFD_GET_INFO of Linux 6.15 (include/uapi/linux/pidfd.h), which older headers don't carry. */
 struct exit_info {
     uint64_t mask, cgroup;
@@ -38,7 +40,7 @@ static bool status_of_child(int pidfd, int *status) {
     if (info.si_code == CLD_EXITED)
         *status = W_EXITCODE(info.si_status, 0);
     else
-        *status = info.si_status | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+        *status = info.si_status | (info.si_code == CLD_DUMPED ? CORE_DUMPED : 0);
     return true;
 }
 
