@@ -121,7 +121,7 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
         if (result >= 0)
             return Py_NewRef(arguments[0]);
         if (result != -EINTR)
-            return fail(object, result, "the queue can't wait");
+            return fail(object, result, "this Poll can't wait");
         if (PyErr_CheckSignals() < 0)
             return NULL;
     }

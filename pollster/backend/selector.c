@@ -105,11 +105,9 @@ int unlock(selector *s, int result) {
 static int shut(selector *s) {
     atomic_store(&s->closed, 1);
     int result = atomic_load(&s->using) > 1 ? kernel_kick(s) : 0;
-    if (result < 0) {
+    if (result < 0)
         atomic_store(&s->closed, 0);
-        return result;
-    }
-    return 0;
+    return result;
 }
 
 /* A child's copy is closed without a word to the queue, which the parent goes on using. */

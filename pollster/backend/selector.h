@@ -169,7 +169,7 @@ int timer_set(timer *t, int64_t deadline, int64_t period);
 int64_t timer_expirations(timer *t);
 int timer_look(timer *t);
 
-/* What python.c calls, which is compiled apart from the back ends. */
+/* What python*.c call, which are compiled apart from the back ends. */
 typedef struct {
     int (*apply)(selector *s, change *changes, int n);
     batch *(*batch_new)(selector *s, int capacity);
