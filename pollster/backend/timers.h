@@ -68,15 +68,28 @@ static inline void timers_rise(timers *t, uint32_t i, timer_entry entry) {
     t->heap[i] = entry;
 }
 
+/* The least of up to four siblings, the first of which is given. Which one it is nobody can
+ * predict, so four are compared without a branch. */
+static inline uint32_t timers_least(const timer_entry *heap, uint32_t first, uint32_t count) {
+    uint32_t least = first;
+    if (count - first < 4) {
+        for (uint32_t i = first + 1; i < count; i++)
+            if (heap[i].deadline < heap[least].deadline)
+                least = i;
+        return least;
+    }
+    uint32_t second = first + 2;
+    least += heap[first + 1].deadline < heap[first].deadline;
+    second += heap[first + 3].deadline < heap[first + 2].deadline;
+    return least + (second - least) * (heap[second].deadline < heap[least].deadline);
+}
+
 static inline void timers_sink(timers *t, uint32_t i, uint32_t count, timer_entry entry) {
     for (;;) {
-        uint32_t child = 4 * i + 1, end = child + 4 < count ? child + 4 : count;
+        uint32_t child = 4 * i + 1;
         if (child >= count)
             break;
-        uint32_t least = child;
-        for (child++; child < end; child++)
-            if (t->heap[child].deadline < t->heap[least].deadline)
-                least = child;
+        uint32_t least = timers_least(t->heap, child, count);
         if (entry.deadline <= t->heap[least].deadline)
             break;
         t->heap[i] = t->heap[least];
