@@ -1,4 +1,4 @@
-"""Builds what is written in C: the contender, the echo server and the load generator."""
+"""Builds what is written in C: the contender, the echo server and its load, the child that ends."""
 
 import ctypes
 import os
@@ -19,6 +19,7 @@ def build(folder: Path) -> None:
         ("contender", ("-shared", "-fPIC")),
         ("echo_server", ()),
         ("echo_load", ()),
+        ("last_words", ()),
     ):
         source = SOURCES / f"{name}.c"
         subprocess.run([compiler, *FLAGS, *flags, source, "-o", folder / name], check=True)

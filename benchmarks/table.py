@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, C
 from benchmarks.results import Results, load
-from benchmarks.rows import GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, TIMER_AIM, TIMERS, Limit
+from benchmarks.rows import BESIDE_ASYNCIO, GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, Limit
 
 AIM, FLOOR, NEITHER = "✓", "~", "✗"
 LEGEND = (
@@ -24,8 +24,8 @@ def render(runs: Sequence[Results]) -> str:
     parts = []
     if any(run.median(row.key, POLLSTER) for run in runs for row in ROWS):
         parts += ["## Ratios", ratios(runs), LEGEND]
-    if any(run.median(TIMERS[0].key, POLLSTER) for run in runs):
-        parts += ["## Timers", timers(runs)]
+    if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_ASYNCIO):
+        parts += ["## Beside asyncio", beside_asyncio(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -88,19 +88,20 @@ def growth(runs: Sequence[Results]) -> str:
     return markdown(head, lines)
 
 
-def timers(runs: Sequence[Results]) -> str:
-    """Returns what timers cost, relative to asyncio."""
+def beside_asyncio(runs: Sequence[Results]) -> str:
+    """Returns what timers and processes cost, relative to asyncio's."""
     head = ["work", *(f"{run.label} /{ASYNCIO}" for run in runs), "aim"]
     lines = []
-    for row in TIMERS:
-        found = [judged(run.ratio(row.key, POLLSTER, ASYNCIO), Limit(TIMER_AIM)) for run in runs]
-        lines.append([row.work, *found, number(TIMER_AIM)])
+    for row in BESIDE_ASYNCIO:
+        found = [judged(run.ratio(row.key, POLLSTER, ASYNCIO), row.asyncio) for run in runs]
+        if any(found):
+            lines.append([row.work, *found, number(row.asyncio.aim if row.asyncio else None)])
     return markdown(head, lines)
 
 
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH, *TIMERS]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import echo, idle, memory, poll, registration, timers, wake
+from benchmarks import echo, idle, memory, poll, processes, registration, timers, wake
 from benchmarks.children import end_in_order, only_so_long
 from benchmarks.driver import Plan, Sample
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "memory": memory.measure,
     "idle": idle.measure,
     "timers": timers.measure,
+    "exit": processes.measure,
 }
 
 

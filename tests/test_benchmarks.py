@@ -58,6 +58,13 @@ def test_timers_are_compared_with_asyncio():
     assert "| make and register a timer, of 100,000 " in printed.stdout
 
 
+def test_the_end_of_a_child_is_compared_with_asyncio():
+    printed = run("benchmarks", "exit", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert f"{platform.python_version()} /asyncio" in printed.stdout
+    assert "| have waited for a child, after it ended " in printed.stdout
+
+
 def test_a_benchmark_that_is_not_there_is_named():
     refused = run("benchmarks", "pole")
     assert refused.returncode == 2
