@@ -83,6 +83,11 @@ void kernel_waker_close(selector *s, const registration *r);
  * has passed; NEVER: not any more. */
 int kernel_set_timer(selector *s, int64_t deadline);
 
+/* Around what uses s->fd without the lock. -ESHUTDOWN: it is closed, and to be left all the same;
+ * -ECHILD: it is a forked parent's, and not to be left. */
+int enter(selector *s);
+void leave(selector *s);
+
 /* Take the lock: of a selector that is open; of one that may be closed. */
 int lock_open(selector *s);
 int lock(selector *s);

@@ -165,7 +165,7 @@ PyMODINIT_FUNC PyInit__python(void) {
         return NULL;
     selector_type = add_type(module, "Selector", &selector_spec);
     if (!selector_type || add_slots() < 0 || add_events(module) < 0 || add_registry(module) < 0 ||
-        add_timers(module) < 0)
+        add_methods(module) < 0 || add_timers(module) < 0)
         Py_CLEAR(module);
 #ifdef Py_GIL_DISABLED
     if (module)

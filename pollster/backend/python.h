@@ -109,6 +109,14 @@ void renew(SelectorObject *self, registration_id made);
 timer *timer_of(PyObject *source);
 void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
 
+/* python_registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
+ * 0; -1: an exception is set. The arguments are its source and its token. */
+int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
+
+/* python_methods.c. _change(what, descriptor, source[, token, interest, trigger]): the errno that
+ * it met, or 0; -1: these arguments are not plain either. */
+PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
+
 /* python_events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
@@ -119,6 +127,7 @@ bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 int add_slots(void);
 int add_events(PyObject *module);
 int add_registry(PyObject *module);
+int add_methods(PyObject *module);
 int add_timers(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */

@@ -1,58 +1,6 @@
-/* Registering: one change at a time, or many gathered for one call. */
+/* The base of Registry: it makes changes at once, or gathers many for one call. What they are is
+ * read in python_methods.c. */
 #include "python.h"
-#include <string.h>
-
-static PyTypeObject *token_type, *interest_type, *trigger_type;
-static PyObject *plain_types; /* a set: see descriptor_of in pollster/source.py */
-static PyObject *fileno_name;
-
-/* -1: it wants a closer look; -2: an exception is set. */
-static int descriptor(PyObject *number) {
-    if (!PyLong_CheckExact(number))
-        return -1;
-    int overflow;
-    long fd = PyLong_AsLongAndOverflow(number, &overflow);
-    return overflow || fd < 0 || fd > INT_MAX ? -1 : (int)fd;
-}
-
-static int descriptor_of(PyObject *source) {
-    if (PyLong_CheckExact(source))
-        return descriptor(source);
-    int plain = PySet_Contains(plain_types, (PyObject *)Py_TYPE(source));
-    if (plain <= 0)
-        return plain < 0 ? -2 : -1;
-    PyObject *number = PyObject_CallMethodObjArgs(source, fileno_name, NULL);
-    if (number) {
-        int fd = descriptor(number);
-        Py_DECREF(number);
-        return fd;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_ValueError))
-        return -2;
-    PyErr_Clear(); /* closed: the Python code says so */
-    return -1;
-}
-
-/* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
- * source's descriptor. 0, or -1 and -2 as above. */
-static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t count) {
-    if (c->what == DEREGISTER)
-        return count == 1 ? 0 : -1;
-    if (count != 4 && count != 3)
-        return -1;
-    PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
-    if (!Py_IS_TYPE(arguments[2], interest_type) || (trigger && !Py_IS_TYPE(trigger, trigger_type)))
-        return -1;
-    if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
-        return -1;
-    c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger ? (uint32_t)PyLong_AsLong(trigger) : 0;
-    c->token = PyLong_AsUnsignedLongLong(token);
-    if (c->token != UINT64_MAX || !PyErr_Occurred())
-        return c->interest ? 0 : -1;
-    PyErr_Clear(); /* out of range: the Python code says so */
-    return -1;
-}
 
 static int note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {
     int result = 0;
@@ -75,7 +23,6 @@ typedef struct {
     int room;
 } gathered;
 
-/* The base of Registry: makes changes at once, or gathers them. */
 typedef struct {
     PyObject ob_base;
     SelectorObject *selector;
@@ -137,9 +84,8 @@ static int make(SelectorObject *selector, change *c, PyObject *const *arguments)
     return -1;
 }
 
-/* Makes or gathers a change whose descriptor is known. The errno that it met, or 0; -1: an
- * exception is set. */
-static int change_registry(RegistryObject *self, change *c, PyObject *const *arguments) {
+int change_registry(PyObject *registry, change *c, PyObject *const *arguments) {
+    RegistryObject *self = (RegistryObject *)registry;
     if (!is_opened(self->selector))
         return -1;
     if ((self->gathers ? gather(self, c, arguments) : make(self->selector, c, arguments)) < 0) {
@@ -147,88 +93,6 @@ static int change_registry(RegistryObject *self, change *c, PyObject *const *arg
         return -1;
     }
     return -c->result;
-}
-
-/* The methods of Registry, as Python wrote them: they see to what is not plain. */
-static PyObject *written[3];
-
-static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
-                            Py_ssize_t count, PyObject *names) {
-    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-    PyObject *positional = PyTuple_New(count + 1), *keywords = PyDict_New(), *result = NULL;
-    int error = positional && keywords ? PyTuple_SetItem(positional, 0, Py_NewRef(self)) : -1;
-    for (Py_ssize_t i = 0; i < count && error == 0; i++)
-        error = PyTuple_SetItem(positional, i + 1, Py_NewRef(arguments[i]));
-    for (Py_ssize_t i = 0; i < named && error == 0; i++)
-        error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
-    if (error == 0)
-        result = PyObject_Call(written[what], positional, keywords);
-    Py_XDECREF(positional);
-    Py_XDECREF(keywords);
-    return result;
-}
-
-/* What an errno means is for the Python code to say. */
-static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
-    PyObject *result = PyObject_CallMethod(self, "_refuse", "iOii", error, source, c->fd, c->what);
-    Py_XDECREF(result);
-    if (result)
-        PyErr_SetString(PyExc_SystemError, "an error without a meaning");
-    return NULL;
-}
-
-/* A timer is readable and nothing else. */
-static bool is_for_timer(const change *c) {
-    return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
-}
-
-static PyObject *change_plainly(PyObject *object, enum what what, PyObject *const *arguments,
-                                Py_ssize_t count, PyObject *names) {
-    change c = {.what = what};
-    if ((names && PyTuple_Size(names) > 0) || read_arguments(&c, arguments, count) < 0)
-        return as_written(object, what, arguments, count, names);
-    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(arguments[0]);
-    c.fd = c.timer ? -1 : descriptor_of(arguments[0]);
-    if (c.fd == -1 && !is_for_timer(&c))
-        return as_written(object, what, arguments, count, names);
-    if (c.fd == -2)
-        return NULL;
-    int error = change_registry((RegistryObject *)object, &c, arguments);
-    if (error > 0)
-        return refuse(object, &c, error, arguments[0]);
-    return error < 0 ? NULL : none();
-}
-
-static PyObject *registry_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                   PyObject *names) {
-    return change_plainly(self, REGISTER, arguments, count, names);
-}
-
-static PyObject *registry_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, REREGISTER, arguments, count, names);
-}
-
-static PyObject *registry_deregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, DEREGISTER, arguments, count, names);
-}
-
-/* _change(what, descriptor, source[, token, interest, trigger]): the errno that it met, or 0; -1:
- * these are not plain either. */
-static PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
-    change c = {.what = REGISTER};
-    if (count < 3)
-        return PyErr_Format(PyExc_TypeError, "_change() takes at least 3 arguments");
-    long what = PyLong_AsLong(arguments[0]);
-    if (what == -1 && PyErr_Occurred())
-        return NULL;
-    c.what = what == DEREGISTER ? DEREGISTER : what == REREGISTER ? REREGISTER : REGISTER;
-    c.fd = descriptor(arguments[1]);
-    if (c.fd < 0 || read_arguments(&c, arguments + 2, count - 2) < 0)
-        return PyLong_FromLong(-1);
-    int error = change_registry((RegistryObject *)object, &c, arguments + 2);
-    return error < 0 ? NULL : PyLong_FromLong(error);
 }
 
 /* Takes what was gathered out of it. */
@@ -354,54 +218,8 @@ static PyType_Spec registry_spec = {
     .slots = registry_slots,
 };
 
-static PyMethodDef taken_over[] = {
-    {"register", METHOD(registry_register), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"reregister", METHOD(registry_reregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"deregister", METHOD(registry_deregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-};
-
-/* take_over(class, documentation...): puts the methods above in the place of those which the class
- * has written in Python, and calls those for what is not plain. The documentation is theirs. */
-static PyObject *take_over(PyObject *module, PyObject *arguments) {
-    PyObject *class;
-    const char *texts[3];
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "O!sss", &PyType_Type, &class, &texts[0], &texts[1],
-                          &texts[2]))
-        return NULL;
-    for (int what = REGISTER; what <= DEREGISTER; what++) {
-        PyMethodDef *method = &taken_over[what];
-        char *text = PyMem_Malloc(strlen(texts[what]) + 1);
-        if (!text)
-            return PyErr_NoMemory();
-        method->ml_doc = strcpy(text, texts[what]); /* for as long as the program runs */
-        written[what] = PyObject_GetAttrString(class, method->ml_name);
-        PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int result = descriptor && written[what]
-                         ? PyObject_SetAttrString(class, method->ml_name, descriptor)
-                         : -1;
-        Py_XDECREF(descriptor);
-        if (result < 0)
-            return NULL;
-    }
-    return none();
-}
-
-static PyMethodDef functions[] = {
-    {"take_over", take_over, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
 int add_registry(PyObject *module) {
-    token_type = (PyTypeObject *)imported("pollster.token", "Token");
-    interest_type = (PyTypeObject *)imported("pollster.interest", "Interest");
-    trigger_type = (PyTypeObject *)imported("pollster.trigger", "Trigger");
-    plain_types = imported("pollster.source", "plain_types");
-    fileno_name = PyUnicode_InternFromString("fileno");
     PyTypeObject *registry_type = add_type(module, "Registry", &registry_spec);
-    if (!registry_type || !token_type || !interest_type || !trigger_type || !plain_types ||
-        !fileno_name)
-        return -1;
-    Py_DECREF((PyObject *)registry_type);
-    return PyModule_AddFunctions(module, functions);
+    Py_XDECREF((PyObject *)registry_type);
+    return registry_type ? 0 : -1;
 }
