@@ -1,6 +1,9 @@
 """Events and Event: the batch, its entries, and what the kernel said."""
 
-import dataclasses
+import copy
+import gc
+import inspect
+import pickle
 
 import pytest
 
@@ -66,13 +69,70 @@ def test_known_events_are_made_once(poll, fds) -> None:
     assert poll.poll(Events(4), timeout=0)[0] is first
 
 
-def test_an_event_is_immutable_and_compares_by_value() -> None:
+PREDICATES = (
+    "is_readable",
+    "is_writable",
+    "is_priority",
+    "is_read_closed",
+    "is_write_closed",
+    "is_error",
+)
+
+
+@pytest.mark.parametrize("name", ["token", *PREDICATES, "another"])
+def test_an_event_is_immutable(name) -> None:
     event = Event(Token(1), is_readable=True)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        event.is_readable = False  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        setattr(event, name, False)
+    with pytest.raises((AttributeError, TypeError)):
+        delattr(event, name)
     assert event == Event(Token(1), is_readable=True)
-    assert event != Event(Token(1), is_writable=True)
-    assert len({event, Event(Token(1), is_readable=True)}) == 1
+
+
+@pytest.mark.parametrize("name", PREDICATES)
+def test_events_compare_by_value(name) -> None:
+    event = Event(Token(1), **{name: True})
+    assert event == Event(Token(1), **{name: True})
+    assert len({event, Event(Token(1), **{name: True})}) == 1
+    assert [other for other in PREDICATES if getattr(event, other)] == [name]
+    assert event != Event(Token(2), **{name: True})
+    assert event != Event(Token(1))
+    assert event != (Token(1), True)
+
+
+@pytest.mark.parametrize("name", PREDICATES)
+def test_an_event_can_be_copied_and_matched(name) -> None:
+    event = Event(Token(1), **{name: True})
+    assert copy.copy(event) == copy.deepcopy(event) == pickle.loads(pickle.dumps(event)) == event
+    match event:
+        case Event(token=1, is_readable=readable):
+            assert readable is (name == "is_readable")
+        case _:
+            pytest.fail("it has no attributes to match")
+
+
+def test_an_event_is_made_with_its_predicates_by_position_or_by_name() -> None:
+    assert list(inspect.signature(Event).parameters) == ["token", *PREDICATES]
+    assert Event(1, True, False, True) == Event(Token(1), is_readable=True, is_priority=True)
+
+
+def test_what_is_no_token_makes_no_event() -> None:
+    with pytest.raises(TypeError):
+        Event("1")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="token -1 is out of range"):
+        Event(-1)
+    with pytest.raises(TypeError):
+        Event()  # type: ignore[call-arg]
+
+
+def test_an_event_refers_to_nothing_that_could_lead_back_to_it() -> None:
+    class Named(Token):
+        event: Event | None = None
+
+    token = Named(1)
+    event = token.event = Event(token)
+    assert type(event.token) is Token
+    assert not gc.is_tracked(event)
 
 
 def test_the_token_of_an_event_is_a_token(poll, fds) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Self
+from typing import Self, SupportsIndex, final
 
-from pollster.event import Event
 from pollster.events import Events
 from pollster.interest import Interest
 from pollster.source import SourceLike
+from pollster.token import Token
 from pollster.trigger import Trigger
 
 def take_over(
@@ -36,6 +36,42 @@ class Selector:
     def keep(self, index: int, generation: int, source: object, token: int, /) -> None: ...
     def forget(self, index: int, generation: int, /) -> None: ...
     def forget_sources(self) -> None: ...
+
+@final
+class Event:
+    __match_args__ = (
+        "token",
+        "is_readable",
+        "is_writable",
+        "is_priority",
+        "is_read_closed",
+        "is_write_closed",
+        "is_error",
+    )
+    def __new__(
+        cls,
+        token: SupportsIndex,
+        is_readable: bool = False,
+        is_writable: bool = False,
+        is_priority: bool = False,
+        is_read_closed: bool = False,
+        is_write_closed: bool = False,
+        is_error: bool = False,
+    ) -> Self: ...
+    @property
+    def token(self) -> Token: ...
+    @property
+    def is_readable(self) -> bool: ...
+    @property
+    def is_writable(self) -> bool: ...
+    @property
+    def is_priority(self) -> bool: ...
+    @property
+    def is_read_closed(self) -> bool: ...
+    @property
+    def is_write_closed(self) -> bool: ...
+    @property
+    def is_error(self) -> bool: ...
 
 class Timer:
     @classmethod

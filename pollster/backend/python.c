@@ -164,8 +164,8 @@ PyMODINIT_FUNC PyInit__python(void) {
     if (!module)
         return NULL;
     selector_type = add_type(module, "Selector", &selector_spec);
-    if (!selector_type || add_slots() < 0 || add_events(module) < 0 || add_registry(module) < 0 ||
-        add_methods(module) < 0 || add_timers(module) < 0)
+    if (!selector_type || add_event(module) < 0 || add_events(module) < 0 ||
+        add_registry(module) < 0 || add_methods(module) < 0 || add_timers(module) < 0)
         Py_CLEAR(module);
 #ifdef Py_GIL_DISABLED
     if (module)

@@ -97,6 +97,10 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
+/* python_event.c. The second: of a number that is in range. */
+PyObject *new_event(PyObject *token, uint32_t readiness);
+PyObject *new_token(PyObject *number);
+
 /* Thousands of Events do not fit into the processor's caches: this fetches one that is told soon.
  */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
@@ -124,7 +128,7 @@ PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize
 bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 
 /* Each adds its types to the module and finds what it needs. */
-int add_slots(void);
+int add_event(PyObject *module);
 int add_events(PyObject *module);
 int add_registry(PyObject *module);
 int add_methods(PyObject *module);

@@ -1,8 +1,6 @@
 /* What stands for a registration in Python: its slot, and the Events that were made for it. */
 #include "python.h"
 
-static PyTypeObject *token_type, *event_type;
-
 static bool is_newer(uint32_t generation, uint32_t than) {
     return (int32_t)(generation - than) > 0;
 }
@@ -102,72 +100,6 @@ slot *slot_of(SelectorObject *self, uint64_t entry) {
 
 /* Events */
 
-/* The attributes of an Event, by their descriptors: the way past __setattr__, which is frozen. */
-typedef struct {
-    const char *name;
-    uint32_t bit;
-    PyObject *descriptor;
-    descrsetfunc set;
-} attribute;
-
-static allocfunc new_object;
-static newfunc new_integer;
-static attribute token_attribute = {"token", 0, NULL, NULL};
-static attribute predicates[] = {
-    {"is_readable", READY_READABLE, NULL, NULL},
-    {"is_writable", READY_WRITABLE, NULL, NULL},
-    {"is_priority", READY_PRIORITY, NULL, NULL},
-    {"is_read_closed", READY_READ_CLOSED, NULL, NULL},
-    {"is_write_closed", READY_WRITE_CLOSED, NULL, NULL},
-    {"is_error", READY_ERROR, NULL, NULL},
-};
-#define PREDICATES (sizeof predicates / sizeof *predicates)
-
-static int find_attribute(attribute *of) {
-    of->descriptor = PyObject_GetAttrString((PyObject *)event_type, of->name);
-    if (of->descriptor)
-        of->set = (descrsetfunc)PyType_GetSlot(Py_TYPE(of->descriptor), Py_tp_descr_set);
-    return of->set ? 0 : -1;
-}
-
-int add_slots(void) {
-    token_type = (PyTypeObject *)imported("pollster.token", "Token");
-    event_type = (PyTypeObject *)imported("pollster.event", "Event");
-    if (!token_type || !event_type)
-        return -1;
-    new_integer = (newfunc)PyType_GetSlot(&PyLong_Type, Py_tp_new);
-    new_object = (allocfunc)PyType_GetSlot(event_type, Py_tp_alloc);
-    int result = find_attribute(&token_attribute);
-    for (size_t i = 0; i < PREDICATES && result == 0; i++)
-        result = find_attribute(&predicates[i]);
-    return result;
-}
-
-static int set_attribute(PyObject *event, const attribute *of, PyObject *value) {
-    return of->set(of->descriptor, event, value);
-}
-
-static PyObject *new_event(PyObject *token, uint32_t readiness) {
-    PyObject *event = new_object(event_type, 0);
-    int result = event ? set_attribute(event, &token_attribute, token) : -1;
-    for (size_t i = 0; i < PREDICATES && result == 0; i++)
-        result = set_attribute(event, &predicates[i],
-                               readiness & predicates[i].bit ? Py_True : Py_False);
-    if (result < 0)
-        Py_CLEAR(event);
-    return event;
-}
-
-static PyObject *new_token(PyObject *number) {
-    if (Py_IS_TYPE(number, token_type))
-        return Py_NewRef(number);
-    /* As Token does it for a number in range, which it is. */
-    PyObject *arguments = Py_BuildValue("(O)", number);
-    PyObject *token = arguments ? new_integer(token_type, arguments, NULL) : NULL;
-    Py_XDECREF(arguments);
-    return token;
-}
-
 static PyObject *known_event(slot *s, uint32_t readiness) {
     for (other *o = s->others; o; o = o->next) {
         if (o->readiness != readiness)
@@ -182,7 +114,7 @@ static PyObject *known_event(slot *s, uint32_t readiness) {
     return NULL;
 }
 
-static int add_event(slot *s, uint32_t readiness, PyObject *event) {
+static int remember(slot *s, uint32_t readiness, PyObject *event) {
     if (s->event) {
         other *o = PyMem_Malloc(sizeof *o);
         if (!o)
@@ -218,7 +150,7 @@ PyObject *event_of(SelectorObject *self, uint64_t entry) {
     if (!event)
         return NULL;
     s = slot_of(self, entry); /* memory may have moved, and finalizers have run */
-    if (s && s->readiness != readiness && add_event(s, readiness, event) < 0) {
+    if (s && s->readiness != readiness && remember(s, readiness, event) < 0) {
         Py_DECREF(event);
         return PyErr_NoMemory();
     }
