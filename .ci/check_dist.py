@@ -7,6 +7,7 @@ name for; where there is no such compiler (macOS, the BSDs) it is built by the s
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def build_wheel(sdist: Path, work: Path) -> Path:
         zig = Path(ziglang.origin).with_name("zig")
         target = f"{os.uname().machine}-linux-gnu.{OLDEST_GLIBC}"
         compiler = {
-            "CC": f"{zig} cc -target {target}",
+            "CC": f"{shlex.quote(str(zig))} cc -target {target}",
             "ZIG_GLOBAL_CACHE_DIR": str(work / "zig"),
         }
     pip: list[str | Path] = [

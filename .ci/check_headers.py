@@ -6,7 +6,7 @@ nothing else is needed, and nothing runs but the compiler.
 
 For each target: tests/headers/layouts.c, and then each extension module of the build with every
 C file of it, cffi's generated one included, without a warning. A module may leave symbols of Python
-open, as all do, and no others.
+open, as all do, and no others, and exports the function that Python imports it by and nothing else.
 """
 
 import os
@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from exports import exports
 from modules import CHECKOUT, extensions
 from setuptools import Extension
 
@@ -99,7 +100,7 @@ def compile_sources(target: Target, module: Extension, python: Path, folder: Pat
 
 
 def link(target: Target, module: Extension, objects: list[Path], folder: Path) -> None:
-    """Links a module as Python's build does, and looks what it leaves open."""
+    """Links a module as Python's build does, and looks what it leaves open and what it exports."""
     own = module.name.rpartition(".")[2]
     product = folder / f"{own}.so"
     cc: list[str | Path] = ["-target", target.triple, "-shared", *objects]
@@ -112,8 +113,9 @@ def link(target: Target, module: Extension, objects: list[Path], folder: Path) -
         raise RuntimeError(f"{target.triple} has no {', '.join(strangers)}, which {own} uses")
     lenient = ["-undefined", "dynamic_lookup"] if target.is_macos else []
     run(*cc, *libraries, *lenient, "-o", product)
-    if f"PyInit_{own}".encode() not in product.read_bytes():
-        raise RuntimeError(f"{target.triple}: {own} does not export its PyInit function")
+    exported = sorted(exports(product))
+    if exported != [f"PyInit_{own}"]:
+        raise RuntimeError(f"{target.triple}: {own} exports {exported} and not PyInit_{own} alone")
 
 
 def check(target: Target, modules: list[Extension], python: Path, work: Path) -> str:

@@ -23,4 +23,4 @@ def test_the_lowest_versions_tested_are_the_lowest_allowed() -> None:
     }
     tested = (HERE / "lowest.txt").read_text("utf-8").splitlines()
     pins = {line for line in tested if not line.startswith("#")}
-    assert pins == {requirement.replace(">=", "==") for requirement in allowed}
+    assert pins == {needed.replace(">=", "==") for needed in allowed if ">=" in needed}

@@ -41,6 +41,8 @@ def builder(
     the system that it is built for, as sys.platform names it.
     """
     patterns = f"{name}*.c", "selector*.c"
+    # Files of any size and inode number, also where glibc has 32 bits for them.
+    linux = [("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64")]
     own = [here / file.name for pattern in patterns for file in sorted(HERE.glob(pattern))]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
@@ -50,7 +52,7 @@ def builder(
         sources=[str(path) for path in [*own, *sources]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
         depends=[str(here / file.name) for file in HERE.glob("*.h")],
-        define_macros=[("_GNU_SOURCE", None)] if platform.startswith("linux") else [],
+        define_macros=linux if platform.startswith("linux") else [],
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
         extra_link_args=["-pthread"],
         py_limited_api=True,

@@ -1,13 +1,12 @@
 /* Processes: a pidfd is readable from its process's end on, and stands for no other process that
  * the number is given to later (pidfd_open(2)). */
+#include "epoll.h"
 #include "watches.h"
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CORE_DUMPED 0x80 /* in a wait status; musl has no WCOREFLAG */
 
 /* PIDFD_GET_INFO of Linux 6.15 (linux/pidfd.h), which older headers do not have. */
 struct exit_info {

@@ -26,9 +26,11 @@ int kernel_set_timer(selector *s, int64_t deadline) {
     struct itimerspec when = {{0, 0}, {0, 0}};
     if (deadline < 1)
         deadline = 1;
-    if (deadline != NEVER)
-        when.it_value = (struct timespec){.tv_sec = (time_t)(deadline / NANOSECONDS),
-                                          .tv_nsec = (long)(deadline % NANOSECONDS)};
+    if (deadline != NEVER) {
+        int64_t seconds = deadline / NANOSECONDS;
+        when.it_value.tv_sec = (time_t)(seconds < LAST_SECOND ? seconds : LAST_SECOND);
+        when.it_value.tv_nsec = (long)(deadline % NANOSECONDS);
+    }
     int result = s->timers.fd < 0 ? open_timer(s) : 0;
     if (result == 0 && timerfd_settime(s->timers.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
         result = -errno;
