@@ -311,6 +311,58 @@ def test_a_program_that_is_executed_has_the_default_actions(backend) -> None:
     assert done.stdout == "True\n"
 
 
+def need_a_kernel_that_counts_by_itself(backend: str) -> None:
+    if backend == "kqueue" and hasattr(pollster.backend.load("kqueue").lib, "kqueue_calls"):
+        pytest.skip("the tests' kqueue counts by a handler, and that is who was there before")
+
+
+CHAINED = """
+import faulthandler, os, signal, sys
+from pollster import Signals
+
+ONE, came = signal.SIGUSR1, []
+handled = len(sys.argv) > 2
+if handled:
+    signal.signal(ONE, lambda number, _: came.append(number))
+signals = Signals(ONE, backend=sys.argv[1])
+faulthandler.register(ONE, file=open(os.devnull, "w"), chain=True)
+for turn in range(3):
+    os.kill(os.getpid(), ONE)
+    assert signals.take()[ONE] >= 1
+assert len(came) == 3 * handled, came
+signals.close()
+os.kill(os.getpid(), ONE)
+assert handled, "the default action did not happen"
+faulthandler.unregister(ONE)
+os.kill(os.getpid(), ONE)
+assert len(came) == 5, came
+"""
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_a_handler_in_c_that_passes_on_to_the_one_before_it_goes_on_doing_so(backend, handled):
+    """It took our place, and has us as the one before."""
+    need_a_kernel_that_counts_by_itself(backend)
+    arguments = [backend, "handled"] if handled else [backend]
+    done = subprocess.run([sys.executable, "-c", CHAINED, *arguments], check=False)
+    assert done.returncode == (0 if handled else -ONE)
+
+
+def test_what_was_there_comes_back_when_another_handler_gives_its_place_back_later(backend):
+    need_a_kernel_that_counts_by_itself(backend)
+    code = f"""
+import faulthandler, os, signal
+from pollster import Signals
+
+signals = Signals({int(ONE)}, backend={backend!r})
+faulthandler.register({int(ONE)}, file=open(os.devnull, "w"))
+signals.close()
+faulthandler.unregister({int(ONE)})
+os.kill(os.getpid(), {int(ONE)})
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -ONE
+
+
 def test_no_threads_mask_is_changed(backend) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with Signals(ONE, TWO, signal.SIGTERM, backend=backend):
