@@ -446,6 +446,40 @@ def test_a_path_that_is_replaced_all_the_time_is_followed_to_the_end(backend, po
     watch.close()
 
 
+def test_a_file_that_is_written_anew_has_no_other_attributes(tmp_path) -> None:
+    """Recorded of FreeBSD: O_TRUNC is a change of attributes, whatever is written afterwards."""
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in pollster.backend.available() else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue does so on demand")
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    lib.kqueue_misbehave(b"O_TRUNC", 1)
+    try:
+        with PathWatch(path, backend="kqueue") as watch:
+            for content in (b"54321", b"1", b"123"):
+                path.write_bytes(content)
+                assert PathChange.ATTRIBUTES not in watch.take()
+                assert not watch.take()
+            path.write_bytes(b"321")
+            os.utime(path, (1, 1))
+            assert watch.take() == PathChange.WRITTEN | PathChange.ATTRIBUTES
+    finally:
+        lib.kqueue_misbehave(b"O_TRUNC", 0)
+
+
+def test_an_absolute_path_is_watched_from_a_directory_that_is_gone(backend, tmp_path) -> None:
+    gone, before = tmp_path / "gone", Path.cwd()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        PathWatch(tmp_path, backend=backend).close()
+        with pytest.raises(FileNotFoundError):
+            PathWatch("file", backend=backend)
+    finally:
+        os.chdir(before)
+
+
 def test_several_threads_wait_for_one_path_and_one_is_told(backend, poll, tmp_path) -> None:
     watch = PathWatch(tmp_path, backend=backend)
     poll.registry.register(watch, Token(1), R)

@@ -111,6 +111,7 @@ void signals_fork_child(void);
 
 int misbehave_change(int filter, bool adds); /* the errno that a change shall fail with, or 0 */
 bool misbehave_interrupted(void);            /* shall this wait end with EINTR? */
+bool misbehave_truncates(void);
 bool misbehave_hides_zombies(void); /* is a process which has exited none to EVFILT_PROC? */
 void misbehave_count_call(void);
 
