@@ -6,6 +6,7 @@ What they report, and when, is stated in tests/conformance.
 import contextlib
 import errno
 import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -205,6 +206,25 @@ def test_the_event_comes_where_asking_finds_no_descriptor_for_it(backend, poll) 
         with no_more_descriptors():
             assert process.ended
         assert [event.token for event in poll.poll(timeout=10)] == [1]
+
+
+def test_a_process_of_multiprocessing_is_watched_and_not_reaped(backend, poll) -> None:
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(7,))
+    with pytest.raises(TypeError, match="pid"):  # it has none before start()
+        Process(process, backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
+        process.start()
+    assert process.pid is not None
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with Process(process, backend=backend) as watch:
+        poll.registry.register(watch, Token(1), R)
+        assert [event.token for event in poll.poll(timeout=10)] == [1]
+        assert watch.returncode == 7
+    process.join()
+    assert process.exitcode == 7
+    with pytest.raises(ProcessLookupError, match="waited for already"):
+        Process(process, backend=backend)
 
 
 def test_twenty_children_that_end_at_once_are_all_reported(backend, poll) -> None:
