@@ -199,6 +199,26 @@ def test_a_zombie_that_the_kernel_hides_is_reported(tmp_path) -> None:
         lib.kqueue_misbehave(b"no-zombies", 0)
 
 
+def test_a_child_that_is_no_process_any_more_and_no_zombie_yet_tells_how_it_ended() -> None:
+    """macOS and NetBSD say ESRCH of a child from the beginning of its end on."""
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in pollster.backend.available() else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue hides them on demand")
+    with child(code=9) as (pid, end), Poll(backend="kqueue") as poll:
+        lib.kqueue_misbehave(b"no-processes", 1)
+        try:
+            process = Process(pid, backend="kqueue")
+        finally:
+            lib.kqueue_misbehave(b"no-processes", 0)
+        with process:
+            poll.registry.register(process, Token(1), R)
+            assert [event.token for event in poll.poll(timeout=10)] == [1]
+            assert process.returncode is None
+            end()
+            assert process.returncode == 9
+            assert not poll.poll(timeout=0)
+
+
 def test_the_event_comes_where_asking_finds_no_descriptor_for_it(backend, poll) -> None:
     with child() as (pid, end), Process(pid, backend=backend) as process:
         poll.registry.register(process, Token(1), R)

@@ -56,7 +56,8 @@ typedef struct {
     bool ended;
     bool told;
     bool taken;
-    int status; /* -1: not known */
+    bool ending; /* kqueue's: to be asked for its status when it has ended */
+    int status;  /* -1: not known */
 } process_watch;
 
 typedef struct {
