@@ -40,8 +40,9 @@ static int add(process_watch *p) {
 }
 
 static void ask_for_status(process_watch *p) {
-    p->status = status_of_child(p->pid);
-    p->ending = p->status == STILL_ENDING;
+    int status = status_of_child(p->pid);
+    p->ending = status == STILL_ENDING;
+    p->status = status < 0 ? -1 : status;
 }
 
 /* To macOS, NetBSD and OpenBSD what has ended, or is on its way there, is no process any more, also
@@ -68,14 +69,15 @@ static int process_open(watch *w) {
     return result;
 }
 
-static int status_in(const process_watch *p, const struct kevent *told) {
+static void note_end(process_watch *p, const struct kevent *told) {
+    p->ended = true;
 #ifdef NOTE_EXITSTATUS
-    if (!(told->fflags & NOTE_EXITSTATUS))
-        return status_of_child(p->pid);
-    return (int)(told->data & NOTE_PDATAMASK);
+    if (told->fflags & NOTE_EXITSTATUS)
+        p->status = (int)(told->data & NOTE_PDATAMASK);
+    else
+        ask_for_status(p);
 #else
-    (void)p;
-    return (int)told->data;
+    p->status = (int)told->data;
 #endif
 }
 
@@ -85,8 +87,7 @@ void kernel_process_look(process_watch *p) {
         ask_for_status(p);
     if (p->ended || kq_take(&p->common, &told, 1) == 0 || told.filter != EVFILT_PROC)
         return;
-    p->ended = true;
-    p->status = status_in(p, &told);
+    note_end(p, &told);
 }
 
 /* The entry came once, and is taken. */
