@@ -351,6 +351,22 @@ def test_a_program_that_is_executed_has_the_default_actions(backend) -> None:
     assert done.stdout == "True\n"
 
 
+def test_an_ignored_signal_has_its_default_action_in_executed_programs_on_linux(backend) -> None:
+    """A handler counts it there, and does not outlive exec: docs/guide/signals.md says so."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the kernel counts it by itself, so it stays ignored")
+    code = "import signal; print(signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN)"
+    before = signal.signal(ONE, signal.SIG_IGN)
+    try:
+        for watches, ignored in (True, "False"), (False, "True"):
+            with Signals(ONE if watches else TWO, backend=backend):
+                command = [sys.executable, "-c", code]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            assert done.stdout.strip() == ignored
+    finally:
+        signal.signal(ONE, before)
+
+
 def need_a_kernel_that_counts_by_itself(backend: str) -> None:
     if backend == "kqueue" and hasattr(pollster.backend.load("kqueue").lib, "kqueue_calls"):
         pytest.skip("the tests' kqueue counts by a handler, and that is who was there before")
