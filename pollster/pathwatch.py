@@ -14,8 +14,9 @@ class PathChange(IntFlag, boundary=STRICT):
 
     WRITTEN: the file's content or size; a directory's entries. EXTENDED: the file has grown.
     ATTRIBUTES: mode, owner or times. LINKED: the file has more or fewer names. RENAMED: it was
-    renamed, and so is gone from the path. DELETED: it is gone from the path. REPLACED: another file
-    is at the path, by a rename or after it was gone, and is watched from now on.
+    renamed, and so is gone from the path (with REPLACED: or back). DELETED: it is gone from the
+    path. REPLACED: another file is at the path, by a rename or after it was gone, and is watched
+    from now on.
 
     >>> from pollster import PathChange
     >>> PathChange.WRITTEN in PathChange.WRITTEN | PathChange.EXTENDED
@@ -42,7 +43,8 @@ class PathWatch(Watch):
 
     It is the path that is watched: where the file is replaced (editors write another file and
     rename it), deleted or renamed, that is reported, and what comes to the path afterwards is
-    reported as REPLACED and watched. Its directory must stay where it is for that.
+    reported as REPLACED and watched. Its directory must stay where it is for that: where it does
+    not, only `take()` finds what is there again.
 
     Raises `FileNotFoundError`, `PermissionError` and the like where it can't be opened, `OSError`
     where a limit of the kernel is reached, with its cure.
@@ -84,8 +86,8 @@ class PathWatch(Watch):
         super().__init__(backend)
         if not given:
             raise self._not_opened(errno.ENOENT)
-        full = os.path.join(os.getcwdb(), given)
-        self._open(self._lib.watch_path(full.rstrip(b"/") or b"/", changes))
+        full = given if os.path.isabs(given) else os.path.join(os.getcwdb(), given)
+        self._open(self._lib.watch_path(full, changes))
 
     @property
     def path(self) -> str:

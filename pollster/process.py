@@ -31,7 +31,7 @@ class Process(Watch):
     made: one that gets the number later is never taken for it. Nothing is reaped: `Popen.wait()`
     and `os.waitpid()` go on working.
 
-    Raises `ProcessLookupError` where there is no such process, or its `Popen` has waited for it;
+    Raises `ProcessLookupError` where there is no such process, or its object has waited for it;
     `PermissionError` where it may not be watched; `OSError` where the descriptor limit is reached
     or the kernel can't do it; `ValueError` for numbers that no process has.
 
@@ -110,8 +110,12 @@ def _pid_of(process: int | HasPid) -> int:
 
 
 def _attribute_of(process: HasPid) -> object:
-    """Returns its pid; the number of a child that was waited for may be another one's by now."""
-    if getattr(process, "returncode", None) is not None:
+    """Returns its pid; the number of a child that was waited for may be another one's by now.
+
+    A `multiprocessing.Process` knows that in its `_popen`: to ask for its `exitcode` would reap.
+    """
+    popen: object = getattr(process, "_popen", process)
+    if getattr(popen, "returncode", None) is not None:
         raise ProcessLookupError(
             errno.ESRCH, f"{process!r} was waited for already: it has the return code"
         )

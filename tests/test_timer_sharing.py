@@ -3,12 +3,15 @@
 import gc
 import os
 import select
+import shutil
+import subprocess
 import sys
 import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from pollster import Events, Interest, Poll, Timer, Token, Waker
 
 from .conftest import WAIT
 
+FOLDER = Path(__file__).with_name("system_calls")
 R = Interest.READABLE
 FAR = 1000.0  # seconds that no test waits for
 
@@ -79,6 +83,24 @@ def test_a_poll_that_waits_sees_what_another_thread_sets(poll) -> None:
         thread.start()
         assert len(poll.poll(timeout=WAIT)) == 1
         thread.join()
+
+
+def test_a_poll_that_begins_while_the_first_deadline_is_set_sees_it(backend, tmp_path) -> None:
+    compiler = os.environ.get("CC") or shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("what holds the thread is compiled, and preloaded, on Linux only")
+    library = tmp_path / "held_memory.so"
+    source, program = (FOLDER / name for name in ("held_memory.c", "held_timer.py"))
+    flags = ["-std=gnu11", "-O2", "-Wall", "-shared", "-fPIC", "-D_GNU_SOURCE"]
+    subprocess.run([*compiler.split(), *flags, str(source), "-o", str(library), "-ldl"], check=True)
+    done = subprocess.run(
+        [sys.executable, str(program), backend],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[1]\n"
 
 
 def test_every_expiration_goes_to_one_of_several_pollers(poll) -> None:

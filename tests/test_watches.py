@@ -6,6 +6,7 @@ What they report, and when, is stated in tests/conformance.
 import contextlib
 import errno
 import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -198,6 +199,26 @@ def test_a_zombie_that_the_kernel_hides_is_reported(tmp_path) -> None:
         lib.kqueue_misbehave(b"no-zombies", 0)
 
 
+def test_a_child_that_is_no_process_any_more_and_no_zombie_yet_tells_how_it_ended() -> None:
+    """macOS and NetBSD say ESRCH of a child from the beginning of its end on."""
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in pollster.backend.available() else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue hides them on demand")
+    with child(code=9) as (pid, end), Poll(backend="kqueue") as poll:
+        lib.kqueue_misbehave(b"no-processes", 1)
+        try:
+            process = Process(pid, backend="kqueue")
+        finally:
+            lib.kqueue_misbehave(b"no-processes", 0)
+        with process:
+            poll.registry.register(process, Token(1), R)
+            assert [event.token for event in poll.poll(timeout=10)] == [1]
+            assert process.returncode is None
+            end()
+            assert process.returncode == 9
+            assert not poll.poll(timeout=0)
+
+
 def test_the_event_comes_where_asking_finds_no_descriptor_for_it(backend, poll) -> None:
     with child() as (pid, end), Process(pid, backend=backend) as process:
         poll.registry.register(process, Token(1), R)
@@ -205,6 +226,25 @@ def test_the_event_comes_where_asking_finds_no_descriptor_for_it(backend, poll) 
         with no_more_descriptors():
             assert process.ended
         assert [event.token for event in poll.poll(timeout=10)] == [1]
+
+
+def test_a_process_of_multiprocessing_is_watched_and_not_reaped(backend, poll) -> None:
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(7,))
+    with pytest.raises(TypeError, match="pid"):  # it has none before start()
+        Process(process, backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
+        process.start()
+    assert process.pid is not None
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with Process(process, backend=backend) as watch:
+        poll.registry.register(watch, Token(1), R)
+        assert [event.token for event in poll.poll(timeout=10)] == [1]
+        assert watch.returncode == 7
+    process.join()
+    assert process.exitcode == 7
+    with pytest.raises(ProcessLookupError, match="waited for already"):
+        Process(process, backend=backend)
 
 
 def test_twenty_children_that_end_at_once_are_all_reported(backend, poll) -> None:
@@ -311,6 +351,74 @@ def test_a_program_that_is_executed_has_the_default_actions(backend) -> None:
     assert done.stdout == "True\n"
 
 
+def test_an_ignored_signal_has_its_default_action_in_executed_programs_on_linux(backend) -> None:
+    """A handler counts it there, and does not outlive exec: docs/guide/signals.md says so."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the kernel counts it by itself, so it stays ignored")
+    code = "import signal; print(signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN)"
+    before = signal.signal(ONE, signal.SIG_IGN)
+    try:
+        for watches, ignored in (True, "False"), (False, "True"):
+            with Signals(ONE if watches else TWO, backend=backend):
+                command = [sys.executable, "-c", code]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            assert done.stdout.strip() == ignored
+    finally:
+        signal.signal(ONE, before)
+
+
+def need_a_kernel_that_counts_by_itself(backend: str) -> None:
+    if backend == "kqueue" and hasattr(pollster.backend.load("kqueue").lib, "kqueue_calls"):
+        pytest.skip("the tests' kqueue counts by a handler, and that is who was there before")
+
+
+CHAINED = """
+import faulthandler, os, signal, sys
+from pollster import Signals
+
+ONE, came = signal.SIGUSR1, []
+handled = len(sys.argv) > 2
+if handled:
+    signal.signal(ONE, lambda number, _: came.append(number))
+signals = Signals(ONE, backend=sys.argv[1])
+faulthandler.register(ONE, file=open(os.devnull, "w"), chain=True)
+for turn in range(3):
+    os.kill(os.getpid(), ONE)
+    assert signals.take()[ONE] >= 1
+assert len(came) == 3 * handled, came
+signals.close()
+os.kill(os.getpid(), ONE)
+assert handled, "the default action did not happen"
+faulthandler.unregister(ONE)
+os.kill(os.getpid(), ONE)
+assert len(came) == 5, came
+"""
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_a_handler_in_c_that_passes_on_to_the_one_before_it_goes_on_doing_so(backend, handled):
+    """It took our place, and has us as the one before."""
+    need_a_kernel_that_counts_by_itself(backend)
+    arguments = [backend, "handled"] if handled else [backend]
+    done = subprocess.run([sys.executable, "-c", CHAINED, *arguments], check=False)
+    assert done.returncode == (0 if handled else -ONE)
+
+
+def test_what_was_there_comes_back_when_another_handler_gives_its_place_back_later(backend):
+    need_a_kernel_that_counts_by_itself(backend)
+    code = f"""
+import faulthandler, os, signal
+from pollster import Signals
+
+signals = Signals({int(ONE)}, backend={backend!r})
+faulthandler.register({int(ONE)}, file=open(os.devnull, "w"))
+signals.close()
+faulthandler.unregister({int(ONE)})
+os.kill(os.getpid(), {int(ONE)})
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -ONE
+
+
 def test_no_threads_mask_is_changed(backend) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with Signals(ONE, TWO, signal.SIGTERM, backend=backend):
@@ -392,6 +500,40 @@ def test_a_path_that_is_replaced_all_the_time_is_followed_to_the_end(backend, po
     assert [event.token for event in poll.poll(timeout=10)] == [1]
     assert watch.take() == PathChange.ATTRIBUTES
     watch.close()
+
+
+def test_a_file_that_is_written_anew_has_no_other_attributes(tmp_path) -> None:
+    """Recorded of FreeBSD: O_TRUNC is a change of attributes, whatever is written afterwards."""
+    lib = pollster.backend.load("kqueue").lib if "kqueue" in pollster.backend.available() else None
+    if not hasattr(lib, "kqueue_misbehave"):
+        pytest.skip("only the tests' own kqueue does so on demand")
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    lib.kqueue_misbehave(b"O_TRUNC", 1)
+    try:
+        with PathWatch(path, backend="kqueue") as watch:
+            for content in (b"54321", b"1", b"123"):
+                path.write_bytes(content)
+                assert PathChange.ATTRIBUTES not in watch.take()
+                assert not watch.take()
+            path.write_bytes(b"321")
+            os.utime(path, (1, 1))
+            assert watch.take() == PathChange.WRITTEN | PathChange.ATTRIBUTES
+    finally:
+        lib.kqueue_misbehave(b"O_TRUNC", 0)
+
+
+def test_an_absolute_path_is_watched_from_a_directory_that_is_gone(backend, tmp_path) -> None:
+    gone, before = tmp_path / "gone", Path.cwd()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        PathWatch(tmp_path, backend=backend).close()
+        with pytest.raises(FileNotFoundError):
+            PathWatch("file", backend=backend)
+    finally:
+        os.chdir(before)
 
 
 def test_several_threads_wait_for_one_path_and_one_is_told(backend, poll, tmp_path) -> None:

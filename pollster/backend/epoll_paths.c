@@ -4,6 +4,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+const bool kernel_truncation_is_attributes = false;
+
 static uint32_t mask_for(const path_watch *p) {
     uint32_t mask = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF;
     if (!(p->wanted & (PATH_WRITTEN | PATH_EXTENDED)))
@@ -28,8 +30,8 @@ void kernel_path_leave(path_watch *p) {
 }
 
 void kernel_path_await(path_watch *p) {
-    const uint32_t mask = IN_CREATE | IN_MOVED_TO | IN_ONLYDIR;
-    p->parent = inotify_add_watch(p->common.fd, p->folder, mask);
+    const uint32_t mask = IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
+    p->parent = p->folder ? inotify_add_watch(p->common.fd, p->folder, mask) : -1;
 }
 
 void kernel_path_found(path_watch *p) {
@@ -53,8 +55,11 @@ static uint32_t hint_of(path_watch *p, const struct inotify_event *event) {
     uint32_t hints = 0;
     if (event->mask & IN_Q_OVERFLOW)
         return PATH_WRITTEN | PATH_ATTRIBUTES;
-    if (event->wd == p->parent)
+    if (event->wd == p->parent) {
+        if (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED))
+            kernel_path_found(p);
         return PATH_LINKED;
+    }
     if (event->wd != p->file)
         return 0;
     if (event->mask & (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY))
@@ -106,9 +111,10 @@ static void path_renew(watch *w, bool fresh) {
     }
 }
 
-static void path_close(watch *w, bool forked) {
+static void path_watch_close(watch *w, bool forked) {
     (void)forked;
     close(w->fd);
+    path_close((path_watch *)w);
 }
 
-const watch_calls kernel_path = {path_watch_open, path_look, path_renew, path_close};
+const watch_calls kernel_path = {path_watch_open, path_look, path_renew, path_watch_close};

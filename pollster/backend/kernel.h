@@ -96,9 +96,11 @@ int lock(selector *s);
 int unlock(selector *s, int result);
 
 /* selector_timers.c. The first: (locked) makes a change that is about a timer. Then what a wait
- * does for timers: how long it may last at most, with places in the batch kept for those that are
- * due; (locked) puts them there; (locked) prepares for somebody who looks at the descriptor. */
+ * does for timers: whether there are any; how long it may last at most, with places in the batch
+ * kept for those that are due; (locked) puts them there; (locked) prepares for somebody who looks
+ * at the descriptor. */
 void timer_change(selector *s, change *c);
+bool timers_any(selector *s);
 int64_t timers_limit(selector *s, room *b, int64_t timeout);
 void timers_put(selector *s, room *b);
 int timers_nest(selector *s);

@@ -2,9 +2,9 @@
 #include "kqueue_watches.h"
 
 #ifdef O_EVTONLY /* macOS: does not keep a volume from being unmounted */
-#define OPEN_MODE (O_EVTONLY | O_NONBLOCK | O_CLOEXEC)
+#define OPEN_MODE (O_EVTONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #else
-#define OPEN_MODE (O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+#define OPEN_MODE (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #endif
 
 #ifdef NOTE_TRUNCATE /* OpenBSD */
@@ -12,6 +12,8 @@
 #else
 #define TRUNCATED 0u
 #endif
+
+const bool kernel_truncation_is_attributes = true; /* on FreeBSD */
 
 #define HELD (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE | NOTE_LINK)
 
@@ -34,7 +36,6 @@ static void delete_and_close(path_watch *p, int *fd) {
     *fd = -1;
 }
 
-/* A truncation is ATTRIB on FreeBSD. */
 static unsigned notes_for(const path_watch *p) {
     unsigned notes = HELD;
     if (p->wanted & (PATH_WRITTEN | PATH_EXTENDED))
@@ -61,7 +62,7 @@ void kernel_path_leave(path_watch *p) {
 }
 
 void kernel_path_await(path_watch *p) {
-    p->parent = open_and_add(p, p->folder, NOTE_WRITE | NOTE_EXTEND | NOTE_LINK);
+    p->parent = p->folder ? open_and_add(p, p->folder, NOTE_WRITE | NOTE_EXTEND | HELD) : -1;
 }
 
 void kernel_path_found(path_watch *p) {
@@ -78,12 +79,15 @@ static int path_watch_open(watch *w) {
     return result;
 }
 
-static uint32_t hint_of(const path_watch *p, const struct kevent *told) {
+static uint32_t hint_of(path_watch *p, const struct kevent *told) {
     uint32_t hints = 0, notes = (uint32_t)told->fflags;
     if (told->filter != EVFILT_VNODE)
         return 0;
-    if (told->ident == (ident_t)p->parent)
+    if (told->ident == (ident_t)p->parent) {
+        if (notes & (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE))
+            kernel_path_found(p);
         return PATH_LINKED;
+    }
     if (told->ident != (ident_t)p->file)
         return 0;
     if (notes & (NOTE_WRITE | NOTE_EXTEND))
@@ -122,13 +126,14 @@ static void path_renew(watch *w, bool fresh) {
         w->due = kq_prime(w) == 0;
 }
 
-static void path_close(watch *w, bool forked) {
+static void path_watch_close(watch *w, bool forked) {
     path_watch *p = (path_watch *)w;
     if (p->file >= 0)
         close(p->file);
     if (p->parent >= 0)
         close(p->parent);
     kq_close_watch(w, forked);
+    path_close(p);
 }
 
-const watch_calls kernel_path = {path_watch_open, path_look, path_renew, path_close};
+const watch_calls kernel_path = {path_watch_open, path_look, path_renew, path_watch_close};

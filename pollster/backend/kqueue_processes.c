@@ -9,14 +9,18 @@
 #define STATUS_ASKED 0u
 #endif
 
+#define STILL_ENDING (-2)
+
 /* Of our child, which stays there to be waited for; -1 where that has happened, or it is not ours.
  */
 static int status_of_child(pid_t pid) {
 #ifdef WNOWAIT
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != pid)
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return -1;
+    if (info.si_pid != pid)
+        return STILL_ENDING;
     if (info.si_code == CLD_EXITED)
         return (info.si_status & 0xff) << 8;
     return info.si_status;
@@ -35,10 +39,16 @@ static int add(process_watch *p) {
     return result;
 }
 
-/* To macOS, NetBSD and OpenBSD what has ended is no process any more, also while it is still there
- * to be waited for (libkqueue's test/proc.c). */
+static void ask_for_status(process_watch *p) {
+    int status = status_of_child(p->pid);
+    p->ending = status == STILL_ENDING;
+    p->status = status < 0 ? -1 : status;
+}
+
+/* To macOS, NetBSD and OpenBSD what has ended, or is on its way there, is no process any more, also
+ * while it is still there to be waited for (libkqueue's test/proc.c; filt_procattach() of XNU). */
 static int note_zombie(process_watch *p) {
-    p->status = status_of_child(p->pid);
+    ask_for_status(p);
     if (p->status < 0 && kill(p->pid, 0) < 0 && errno == ESRCH)
         return -ESRCH;
     int result = kq_prime(&p->common);
@@ -59,23 +69,25 @@ static int process_open(watch *w) {
     return result;
 }
 
-static int status_in(const process_watch *p, const struct kevent *told) {
+static void note_end(process_watch *p, const struct kevent *told) {
+    p->ended = true;
 #ifdef NOTE_EXITSTATUS
-    if (!(told->fflags & NOTE_EXITSTATUS))
-        return status_of_child(p->pid);
-    return (int)(told->data & NOTE_PDATAMASK);
+    if (told->fflags & NOTE_EXITSTATUS)
+        p->status = (int)(told->data & NOTE_PDATAMASK);
+    else
+        ask_for_status(p);
 #else
-    (void)p;
-    return (int)told->data;
+    p->status = (int)told->data;
 #endif
 }
 
 void kernel_process_look(process_watch *p) {
     struct kevent told;
+    if (p->ending)
+        ask_for_status(p);
     if (p->ended || kq_take(&p->common, &told, 1) == 0 || told.filter != EVFILT_PROC)
         return;
-    p->ended = true;
-    p->status = status_in(p, &told);
+    note_end(p, &told);
 }
 
 /* The entry came once, and is taken. */

@@ -309,8 +309,7 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
     int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
     for (int turn = 1;; turn++) {
         b->places = b->capacity;
-        bool timed = atomic_load(&s->timers.count);
-        int64_t limit = timed ? timers_limit(s, b, timeout) : timeout;
+        int64_t limit = timers_any(s) ? timers_limit(s, b, timeout) : timeout;
         int n = b->places ? kernel_wait(s, b, limit) : 0;
         int result = n;
         pthread_mutex_lock(&s->all.lock);

@@ -8,6 +8,17 @@ static bool is_same_file(const struct stat *one, const struct stat *other) {
     return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
+/* Where another file of this name would come to. */
+static void find_folder(path_watch *p) {
+    char *file = realpath(p->path, NULL);
+    char *last = file ? strrchr(file, '/') : NULL;
+    if (!last)
+        return;             /* it went just now: what was found before holds */
+    last[last == file] = 0; /* the root's folder is the root */
+    free(p->folder);
+    p->folder = file;
+}
+
 /* Watches what is at the path: the file that was looked at must still be there afterwards. */
 static int follow(path_watch *p) {
     struct stat now;
@@ -15,6 +26,7 @@ static int follow(path_watch *p) {
         int result = kernel_path_watch(p);
         if (result < 0)
             return result;
+        find_folder(p);
         if (stat(p->path, &now) == 0 && is_same_file(&now, &p->was))
             return 0;
         kernel_path_leave(p);
@@ -23,22 +35,37 @@ static int follow(path_watch *p) {
 }
 
 int path_open(path_watch *p) {
-    return follow(p);
+    int result = follow(p);
+    if (result < 0)
+        path_close(p);
+    return result;
+}
+
+void path_close(path_watch *p) {
+    free(p->folder);
+    p->folder = NULL;
 }
 
 /* The kernels disagree on truncation (FreeBSD: attributes, OpenBSD: truncated), on links (the
- * inotify's attributes, FreeBSD's deletion) and on all of these of directories. */
+ * inotify's attributes, FreeBSD's deletion) and on all of these of directories.
+ *
+ * Where the attributes may be a truncation or a link, times that were set show all the same: what
+ * is written has the time of its last change. */
 static uint32_t compare(const struct stat *was, const struct stat *is, uint32_t hints) {
-    uint32_t changes = hints & (PATH_WRITTEN | PATH_RENAMED);
+    uint32_t changes = hints & PATH_WRITTEN;
     bool is_folder = S_ISDIR(is->st_mode);
     bool resized = !is_folder && is->st_size != was->st_size;
     bool relinked = !is_folder && is->st_nlink != was->st_nlink;
     bool hinted = hints & PATH_ATTRIBUTES || (hints & PATH_LINKED && !is_folder);
+    bool truncated = kernel_truncation_is_attributes && (resized || hints & PATH_WRITTEN);
+    bool times_set = is->st_mtime != was->st_mtime && is->st_mtime != is->st_ctime;
+    if (hints & PATH_RENAMED) /* and has come back */
+        changes |= PATH_RENAMED | PATH_REPLACED;
     if (resized)
         changes |= PATH_WRITTEN | (is->st_size > was->st_size ? PATH_EXTENDED : 0u);
     if (relinked)
         changes |= PATH_LINKED;
-    if ((hinted && !resized && !relinked) || is->st_mode != was->st_mode ||
+    if ((hinted && (times_set || !(truncated || relinked))) || is->st_mode != was->st_mode ||
         is->st_uid != was->st_uid || is->st_gid != was->st_gid)
         changes |= PATH_ATTRIBUTES;
     return changes;
@@ -53,12 +80,20 @@ static uint32_t look_for_another(path_watch *p) {
     return PATH_REPLACED;
 }
 
+/* It may have come before the folder was watched. Where there is no folder, or it can't be
+ * watched, each look is a new try. */
+static uint32_t await_another(path_watch *p) {
+    if (p->parent < 0)
+        kernel_path_await(p);
+    return look_for_another(p);
+}
+
 uint32_t path_changes(path_watch *p, uint32_t hints) {
     struct stat is;
+    if (p->lost && (hints || p->parent < 0))
+        return await_another(p);
     if (hints == 0)
         return 0;
-    if (p->lost)
-        return look_for_another(p);
     bool is_there = stat(p->path, &is) == 0;
     if (is_there && p->file >= 0 && is_same_file(&is, &p->was)) {
         uint32_t changes = compare(&p->was, &is, hints);
@@ -71,8 +106,7 @@ uint32_t path_changes(path_watch *p, uint32_t hints) {
     if (is_there && look_for_another(p))
         return changes | PATH_REPLACED;
     p->lost = true;
-    kernel_path_await(p);
     if (!(changes & PATH_RENAMED))
         changes |= PATH_DELETED;
-    return changes | look_for_another(p); /* it may have come before the folder was watched */
+    return changes | await_another(p);
 }

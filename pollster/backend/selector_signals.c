@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 static struct {
-    int users;
-    bool in_front;
+    atomic_int users;
+    atomic_bool in_front;
     /* The program's actions: handlers read one while the other is written. */
     struct sigaction before[2];
     atomic_int which;
+    bool is_known;
+    struct sigaction first; /* what was there when we first came */
 } actions[SIGNAL_MAX + 1];
 
 static atomic_int running; /* handlers that look at the above, or at watches */
@@ -24,20 +26,67 @@ static bool is_handler(const struct sigaction *action) {
            (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 }
 
+static void call(const struct sigaction *action, int number, siginfo_t *info, void *context) {
+    if (!is_handler(action))
+        return;
+    if (action->sa_flags & SA_SIGINFO)
+        action->sa_sigaction(number, info, context);
+    else
+        action->sa_handler(number);
+}
+
+/* Of a thread: the signal whose handler is called. glibc would allocate a thread's part of another
+ * block when it is first used, which is not for a handler. */
+#ifdef __GLIBC__
+#define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define HANDLER_LOCAL static _Thread_local
+#endif
+HANDLER_LOCAL volatile sig_atomic_t calling;
+
+/* Whom we call may pass on to the one whose place it took, which is us: faulthandler's
+ * register(chain=True) does. What we passed on to at that time comes then. */
+static void pass_on(const struct sigaction *before, int number, siginfo_t *info, void *context) {
+    sig_atomic_t outer = calling;
+    if (outer == number)
+        before = &actions[number].first;
+    calling = number;
+    call(before, number, info, context);
+    calling = outer;
+}
+
+/* It ends the process when this handler returns. */
+static void default_action(int number) {
+    struct sigaction action;
+    if (number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH)
+        return;
+    if (number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
+        raise(SIGSTOP);
+        return;
+    }
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    sigaction(number, &action, NULL);
+    raise(number);
+}
+
+/* Who is not in front, or not at all any more, is called by one who took its place and passes on.
+ */
 static void on_signal(int number, siginfo_t *info, void *context) {
     int error = errno;
     atomic_fetch_add(&running, 1);
-    struct sigaction before = actions[number].before[atomic_load(&actions[number].which)];
+    bool is_watched = atomic_load(&actions[number].users) > 0;
+    struct sigaction before = atomic_load(&actions[number].in_front)
+                                  ? actions[number].before[atomic_load(&actions[number].which)]
+                                  : actions[number].first;
     if (atomic_load(&owner) == (int)getpid())
         kernel_signal(number);
     atomic_fetch_sub(&running, 1);
     errno = error;
-    if (!is_handler(&before))
-        return;
-    if (before.sa_flags & SA_SIGINFO)
-        before.sa_sigaction(number, info, context);
-    else
-        before.sa_handler(number);
+    if (is_handler(&before))
+        pass_on(&before, number, info, context);
+    else if (before.sa_handler == SIG_DFL && !is_watched)
+        default_action(number);
 }
 
 void signals_wait_for_handlers(void) {
@@ -62,6 +111,9 @@ static int stand_before(int number) {
         return 0;
     int other = !atomic_load(&actions[number].which);
     actions[number].before[other] = now;
+    if (!actions[number].is_known)
+        actions[number].first = now;
+    actions[number].is_known = true;
     atomic_store(&actions[number].which, other);
     signals_wait_for_handlers();
     memset(&ours, 0, sizeof ours);
@@ -72,17 +124,16 @@ static int stand_before(int number) {
         ours.sa_flags |= SA_RESTART | SA_ONSTACK; /* as if nothing had come */
     if (number == SIGCHLD && !is_handler(&now) && now.sa_handler == SIG_IGN)
         ours.sa_flags |= SA_NOCLDWAIT; /* who ignores it has no zombies */
-    if (sigaction(number, &ours, NULL) < 0)
-        return -errno;
-    actions[number].in_front = true;
-    return 0;
+    atomic_store(&actions[number].in_front, true);
+    return sigaction(number, &ours, NULL) < 0 ? -errno : 0;
 }
 
 int signal_take_over(int number) {
     atomic_store(&owner, (int)getpid());
+    atomic_fetch_add(&actions[number].users, 1);
     int result = stand_before(number);
-    if (result == 0)
-        actions[number].users++;
+    if (result < 0)
+        signal_give_back(number);
     return result;
 }
 
@@ -93,24 +144,26 @@ void signal_stand_before(int number) {
 /* Puts the program's action back, unless it has put another one there. */
 static void put_back(int number) {
     struct sigaction now;
-    if (actions[number].in_front && sigaction(number, NULL, &now) == 0 && is_ours(&now))
+    if (atomic_load(&actions[number].in_front) && sigaction(number, NULL, &now) == 0 &&
+        is_ours(&now))
         sigaction(number, &actions[number].before[atomic_load(&actions[number].which)], NULL);
-    actions[number].in_front = false;
-    actions[number].users = 0;
+    signals_wait_for_handlers(); /* they were called while it was watched */
+    atomic_store(&actions[number].in_front, false);
+    atomic_store(&actions[number].users, 0);
 }
 
 void signal_give_back(int number) {
-    if (actions[number].users == 1)
+    if (atomic_load(&actions[number].users) == 1)
         put_back(number);
     else
-        actions[number].users--;
+        atomic_fetch_sub(&actions[number].users, 1);
 }
 
 /* A child has the actions that the program chose. */
 void signals_forget(void) {
     atomic_store(&running, 0); /* the threads that were in a handler are not here */
     for (int number = 1; number <= SIGNAL_MAX; number++)
-        if (actions[number].users)
+        if (atomic_load(&actions[number].users))
             put_back(number);
     kernel_signals_forget();
 }

@@ -27,6 +27,21 @@ static int announce(selector *s, int64_t deadline) {
     return seen && deadline < timers_next(&s->timers) ? arm(s, deadline) : 0;
 }
 
+/* Who begins to wait meanwhile, and finds the heap empty, has not asked for the lock: either it
+ * was seen to be there, or it sees that something is coming, and asks. */
+static int set(selector *s, uint32_t index, int64_t deadline, int64_t period) {
+    timers *t = &s->timers;
+    bool first = !atomic_load(&t->count);
+    if (first)
+        atomic_store(&t->coming, true);
+    int result = announce(s, deadline);
+    if (result == 0)
+        result = timers_set(t, index, deadline, period);
+    if (first)
+        atomic_store(&t->coming, false);
+    return result;
+}
+
 /* After deadlines went, or came later. Where it fails the queue is ready too early, which the next
  * wait sees to. */
 static void retract(selector *s) {
@@ -72,9 +87,7 @@ static int add(selector *s, timer *t, const change *c) {
     s->all.at[index].kind = KIND_TIMER;
     int result = timers_reserve(&s->timers, (uint32_t)index);
     if (result == 0)
-        result = announce(s, t->deadline);
-    if (result == 0)
-        result = timers_set(&s->timers, (uint32_t)index, t->deadline, t->period);
+        result = set(s, (uint32_t)index, t->deadline, t->period);
     if (result < 0) {
         registration_end(&s->all, (uint32_t)index);
         retract(s);
@@ -137,9 +150,7 @@ int timer_set(timer *t, int64_t deadline, int64_t period) {
     if (result < 0)
         return result;
     selector *s = t->owner;
-    result = announce(s, deadline);
-    if (result == 0)
-        result = timers_set(&s->timers, t->made.index, deadline, period);
+    result = set(s, t->made.index, deadline, period);
     if (result == 0) {
         registration *r = &s->all.at[t->made.index];
         if (r->batch)
@@ -174,6 +185,11 @@ int timer_look(timer *t) {
 }
 
 /* Waiting */
+
+/* In this order: see set(). */
+bool timers_any(selector *s) {
+    return atomic_load(&s->timers.coming) || atomic_load(&s->timers.count);
+}
 
 /* Where timers are due, up to half of the batch is theirs; with an odd place they take turns. */
 int64_t timers_limit(selector *s, room *b, int64_t timeout) {

@@ -80,16 +80,12 @@ watch *watch_process(int pid) {
 
 watch *watch_path(const char *path, uint32_t changes) {
     size_t length = strlen(path) + 1;
-    path_watch *w = (path_watch *)watch_new(sizeof *w + 2 * length, &kernel_path);
+    path_watch *w = (path_watch *)watch_new(sizeof *w + length, &kernel_path);
     if (!w)
         return NULL;
     w->wanted = changes;
     w->file = w->parent = -1;
-    w->path = memcpy(w->names, path, length);
-    w->folder = memcpy(w->names + length, path, length);
-    char *last = strrchr(w->folder, '/');
-    if (last)
-        last[last == w->folder] = 0; /* the root's folder is the root */
+    memcpy(w->path, path, length);
     return opened(&w->common, 0);
 }
 

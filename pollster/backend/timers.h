@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     timer_entry *heap;
     atomic_uint count;
+    atomic_bool coming; /* the first entry of the heap is about to be there: see set() */
     uint32_t room;
     uint32_t dead;   /* how many of the entries are, at most */
     timer_state *at; /* by the index of the registration */

@@ -56,20 +56,20 @@ typedef struct {
     bool ended;
     bool told;
     bool taken;
-    int status; /* -1: not known */
+    bool ending; /* kqueue's: to be asked for its status when it has ended */
+    int status;  /* -1: not known */
 } process_watch;
 
 typedef struct {
     watch common;
-    char *path;
-    char *folder; /* that the path's last name is in */
+    char *folder; /* that the file is in, or was: not a symbolic link's */
     uint32_t wanted;
     uint32_t pending;
     struct stat was; /* when it was last looked at */
     bool lost;       /* nothing is at the path */
     int file;        /* what is there: a watch descriptor, or a descriptor; -1: not watched */
     int parent;      /* the folder, while nothing is there */
-    char names[];    /* the memory of path and folder */
+    char path[];
 } path_watch;
 
 extern const watch_calls kernel_signals, kernel_process, kernel_path;
@@ -100,13 +100,16 @@ bool process_look(watch *w);
 void process_renew(watch *w, bool fresh);
 
 /* selector_paths.c */
+/* Whether a truncation is a change of attributes to the kernel. */
+extern const bool kernel_truncation_is_attributes;
 /* Watches what is at the path now, and fills in `was`. */
 int kernel_path_watch(path_watch *p);
 void kernel_path_leave(path_watch *p);
-/* Watches the folder for new names, or no longer. */
+/* Watches the folder for new names, as long as it is there; or no longer. */
 void kernel_path_await(path_watch *p);
 void kernel_path_found(path_watch *p);
 int path_open(path_watch *p);
+void path_close(path_watch *p);
 /* What has changed where the kernel hints at these changes; what it hints at is looked at. */
 uint32_t path_changes(path_watch *p, uint32_t hints);
 

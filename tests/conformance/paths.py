@@ -72,6 +72,29 @@ def overwrite(path: Path) -> None:
         file.write(b"6")
 
 
+def append_to_old(path: Path) -> None:
+    """As rsync and cp -p do it: the new content, and the time of the original."""
+    append(path)
+    os.utime(path, (1, 1))
+
+
+def link_old(path: Path) -> None:
+    """Another name, and another time."""
+    path.with_name("second").hardlink_to(path)
+    os.utime(path, (1, 1))
+
+
+def rename_away(path: Path) -> None:
+    """It is elsewhere from now on."""
+    path.rename(path.with_name("away"))
+
+
+def rename_and_back(path: Path) -> None:
+    """It is gone, and there again before anybody looks."""
+    path.rename(path.with_name("away"))
+    path.with_name("away").rename(path)
+
+
 def change_file(
     name: str, action: Action, changes: PathChange, gates: tuple[Gate, ...] = ()
 ) -> None:
@@ -111,6 +134,7 @@ change_file("overwrite", overwrite, WRITTEN)
 change_file("truncate", lambda path: os.truncate(path, 0), WRITTEN, (NO_TRUNCATION,))
 change_file("write anew, longer", lambda path: path.write_bytes(b"123456"), GROWN)
 change_file("write anew, shorter", lambda path: path.write_bytes(b"1"), WRITTEN)
+change_file("write anew, as long", lambda path: path.write_bytes(b"54321"), WRITTEN)
 change_file("chmod", lambda path: path.chmod(0o600), ATTRIBUTES)
 change_file("utime", lambda path: os.utime(path, (1, 1)), ATTRIBUTES)
 change_file("link", lambda path: path.with_name("second").hardlink_to(path), LINKED)
@@ -118,6 +142,9 @@ change_file("rename", lambda path: path.rename(path.with_name("other")), RENAMED
 change_file("unlink", lambda path: path.unlink(), DELETED)
 change_file("replaced by a rename", replace, REPLACED)
 change_file("renamed, and written anew", back_up_and_write, RENAMED | REPLACED)
+change_file("append, and set its times", append_to_old, GROWN | ATTRIBUTES)
+change_file("link, and set its times", link_old, LINKED | ATTRIBUTES)
+change_file("rename away and back", rename_and_back, RENAMED | REPLACED)
 change_file("read", lambda path: path.read_bytes(), NOTHING)
 
 change_folder("create", lambda path: (path / "new").touch(), WRITTEN)
@@ -136,6 +163,7 @@ change_folder("write to what is in it", lambda path: append(path / "old"), NOTHI
 change_folder("chmod of what is in it", lambda path: (path / "old").chmod(0o600), NOTHING)
 change_folder("chmod", lambda path: path.chmod(0o700), ATTRIBUTES)
 change_folder("rename", lambda path: path.rename(path.with_name("other")), RENAMED)
+change_folder("rename away and back", rename_and_back, RENAMED | REPLACED)
 change_folder("remove", shutil.rmtree, WRITTEN | DELETED)
 
 
@@ -208,6 +236,59 @@ def _(world: World) -> None:
     expect_changes(world, watch, DELETED)
 
 
+@case("R20", "times that were set are reported, also together with what was written")
+def _(world: World) -> None:
+    path = new_file(world)
+    watch = watched(world, path, ATTRIBUTES)
+    append_to_old(path)
+    expect_changes(world, watch, ATTRIBUTES)
+
+
+@case("R20", "what a symbolic link leads to is watched on, where it comes again")
+def _(world: World) -> None:
+    folder = world.folder / "elsewhere"
+    folder.mkdir()
+    path = folder / "file"
+    path.write_bytes(b"1")
+    link = world.folder / "link"
+    link.symlink_to("elsewhere/file")
+    watch = watched(world, link)
+    replace(path)
+    expect_changes(world, watch, REPLACED)
+    path.unlink()
+    expect_changes(world, watch, DELETED)
+    path.write_bytes(b"2")
+    expect_changes(world, watch, REPLACED)
+    path.rename(path.with_name("backup"))
+    expect_changes(world, watch, RENAMED)
+    path.write_bytes(b"3")
+    expect_changes(world, watch, REPLACED)
+    append(path)
+    expect_changes(world, watch, GROWN)
+
+
+@case("R20", "where its directory is gone, too, take() looks whether both are there again")
+def _(world: World) -> None:
+    folder = world.folder / "folder"
+    for end, changes in ((shutil.rmtree, DELETED), (rename_away, DELETED)):
+        folder.mkdir()
+        path = folder / "file"
+        path.write_bytes(b"1")
+        watch = watched(world, path)
+        path.unlink()
+        expect_changes(world, watch, changes)
+        end(folder)
+        expect_changes(world, watch, NOTHING)
+        folder.mkdir()
+        path.write_bytes(b"2")
+        world.see(watch.take())
+        assert not watch.take()
+        append(path)
+        expect_changes(world, watch, GROWN)
+        world.deregister(watch)
+        shutil.rmtree(folder)
+
+
 @case("R20", "only what is asked for is reported")
 def _(world: World) -> None:
     path = new_file(world)
@@ -278,6 +359,7 @@ def _(world: World) -> None:
     for wrong, error, number in (
         (path.with_name("missing"), FileNotFoundError, errno.ENOENT),
         (path / "below", NotADirectoryError, errno.ENOTDIR),
+        (f"{path}/", NotADirectoryError, errno.ENOTDIR),
         ("", FileNotFoundError, errno.ENOENT),
         ("x" * 300, OSError, errno.ENAMETOOLONG),
     ):

@@ -111,7 +111,9 @@ void signals_fork_child(void);
 
 int misbehave_change(int filter, bool adds); /* the errno that a change shall fail with, or 0 */
 bool misbehave_interrupted(void);            /* shall this wait end with EINTR? */
-bool misbehave_hides_zombies(void); /* is a process which has exited none to EVFILT_PROC? */
+bool misbehave_hides_processes(void);        /* is there no process to EVFILT_PROC? */
+bool misbehave_hides_zombies(void);          /* or none which has exited? */
+bool misbehave_truncates(void);              /* does writing to a file add ATTRIB? */
 void misbehave_count_call(void);
 
 #endif

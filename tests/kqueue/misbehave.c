@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_int interrupts, failures, no_user, no_zombies;
+static atomic_int interrupts, failures, no_user, no_zombies, no_processes, truncates;
 static atomic_long calls;
 
 void kqueue_misbehave(const char *fault, int times) {
@@ -20,6 +20,10 @@ void kqueue_misbehave(const char *fault, int times) {
         no_user = times;
     else if (strcmp(fault, "no-zombies") == 0)
         no_zombies = times;
+    else if (strcmp(fault, "no-processes") == 0)
+        no_processes = times;
+    else if (strcmp(fault, "O_TRUNC") == 0)
+        truncates = times;
     else
         abort();
 }
@@ -48,6 +52,14 @@ int misbehave_change(int filter, bool adds) {
 
 bool misbehave_interrupted(void) {
     return take(&interrupts);
+}
+
+bool misbehave_hides_processes(void) {
+    return no_processes > 0;
+}
+
+bool misbehave_truncates(void) {
+    return truncates > 0;
 }
 
 bool misbehave_hides_zombies(void) {

@@ -81,6 +81,8 @@ static int process_attach(struct knote *kn) {
     kn->event.flags |= EV_CLEAR;
     if (kn->event.ident > INT_MAX || kn->event.ident == 0)
         return ESRCH;
+    if (misbehave_hides_processes())
+        return ESRCH;
     kn->source = (int)syscall(SYS_pidfd_open, (pid_t)kn->event.ident, 0);
     if (kn->source < 0) /* another error is said of a thread that is no process */
         return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno : ESRCH;

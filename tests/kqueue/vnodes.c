@@ -64,6 +64,8 @@ static int vnode_attach(struct knote *kn) {
 static unsigned int modified(struct stat *was, const struct stat *is) {
     off_t before = was->st_size;
     was->st_size = is->st_size;
+    if (misbehave_truncates())
+        return NOTE_ATTRIB | NOTE_WRITE | NOTE_EXTEND;
     if (is->st_size > before)
         return NOTE_WRITE | NOTE_EXTEND;
     if (is->st_size == before)

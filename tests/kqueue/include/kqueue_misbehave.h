@@ -10,6 +10,10 @@
  * "no-user": EVFILT_USER is an unknown filter (EINVAL) until switched off again.
  * "no-zombies": to EVFILT_PROC a process which has exited is none (ESRCH), as on macOS, NetBSD and
  *            OpenBSD, until switched off again.
+ * "no-processes": to EVFILT_PROC no process is there (ESRCH), as none is on these systems from the
+ *            beginning of its end on, until switched off again.
+ * "O_TRUNC": writing to a file adds ATTRIB, as FreeBSD does where it was opened with O_TRUNC (which
+ *            inotify(7) does not tell), until switched off again.
  * 0 times switches a fault off; an unknown name aborts. */
 void kqueue_misbehave(const char *fault, int times);
 
