@@ -4,7 +4,9 @@ cffi's hook into setuptools, what only the Python that builds can tell, and a cl
 is nothing to build with.
 """
 
+import runpy
 import shutil
+import sys
 import sysconfig
 from glob import glob
 from pathlib import Path
@@ -23,6 +25,13 @@ CURE = """\
     NetBSD, OpenBSD  the set comp of the system
 Another compiler than the usual one is named by the environment variable CC."""
 
+NO_BACKEND = """\
+pollster has no back end for this system ({system}): it needs {names}."""
+
+BUILDER = "pollster/backend/build.py"
+BUILT = runpy.run_path(BUILDER)
+NATIVE = BUILT["native"]()
+
 # A free-threaded Python has no limited API before 3.15.
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -31,7 +40,10 @@ class BuildExt(build_ext):
     """Looks for a compiler before it is needed."""
 
     def build_extensions(self) -> None:
-        """Builds, or says what to install. Raises `PlatformError`."""
+        """Builds, or says what is missing. Raises `PlatformError`."""
+        if not NATIVE:
+            names = " or ".join(BUILT["SYSTEMS"])
+            raise PlatformError(NO_BACKEND.format(system=sys.platform, names=names))
         command = self.compiler.compiler[0]
         header = Path(sysconfig.get_path("include"), "Python.h")
         if shutil.which(command) is None:
@@ -42,7 +54,7 @@ class BuildExt(build_ext):
 
 
 setup(
-    cffi_modules=["pollster/backend/build.py:ffibuilder"],
+    cffi_modules=[f"{BUILDER}:{name}" for name in NATIVE],
     ext_modules=[
         Extension(
             "pollster.backend._python",

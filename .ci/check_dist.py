@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modules import CHECKOUT, extensions
+from modules import CHECKOUT, extensions, load_builder
 
 LINUX = sys.platform.startswith("linux")
 OLDEST_GLIBC = "2.17"
@@ -167,7 +167,7 @@ def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
     (tree,) = (work / "unpacked").iterdir()
     shutil.rmtree(tree / "pollster")
     groups = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
-    more = {"POLLSTER_BACKEND": "epoll" if LINUX else "kqueue", "PYTHONSAFEPATH": "1"}
+    more = {"POLLSTER_BACKEND": load_builder().native()[0], "PYTHONSAFEPATH": "1"}
     found = list(pythons())
     check(bool(found), "there is no python3.11 or newer on PATH to try the wheel with")
     for name, path in found:

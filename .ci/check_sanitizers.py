@@ -11,8 +11,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-BACKEND = CHECKOUT / "pollster" / "backend"
+from modules import BACKEND, CHECKOUT, load_builder
+
 KQUEUE = CHECKOUT / "tests" / "kqueue"
 DRIVER = CHECKOUT / "tests" / "sanitizers" / "driver.c"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-fno-omit-frame-pointer", "-pthread"]
@@ -23,7 +23,7 @@ LINUX = sys.platform.startswith("linux")
 
 def sources(backend: str) -> list[str]:
     """Returns what to compile for a back end: on Linux kqueue is the tests' own."""
-    files = [DRIVER, BACKEND / "selector.c", *BACKEND.glob(f"{backend}*.c")]
+    files = [DRIVER, *load_builder().sources(backend)]
     if LINUX and backend == "kqueue":
         return [f"-I{KQUEUE / 'include'}", *map(str, [*files, *KQUEUE.glob("*.c")])]
     return [str(file) for file in files]
@@ -69,7 +69,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in SANITIZERS if works(compiler, folder, kind)]
-    backends = ["epoll", "kqueue"] if LINUX else ["kqueue"]
+    backends = dict.fromkeys([*load_builder().native(), *(["kqueue"] if LINUX else [])])
     with ThreadPoolExecutor(2) as pool:
         each = [
             pool.submit(check, compiler, folder, backend, kind)

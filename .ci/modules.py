@@ -32,8 +32,9 @@ def extensions(platform: str, folder: Path) -> list[Extension]:
     """
     os.chdir(CHECKOUT)
     builder = load_builder()
-    backend = builder.builder(builder.native(platform), platform=platform)
+    backends = [builder.builder(name, platform=platform) for name in builder.native(platform)]
     setup = distutils.core.run_setup("setup.py", stop_after="init")
     plain = [e for e in setup.ext_modules or [] if "$PLACEHOLDER" not in e.sources]
     with contextlib.redirect_stdout(io.StringIO()):  # it tells each file that it writes
-        return [backend.distutils_extension(str(folder), verbose=False), *plain]
+        built = [backend.distutils_extension(str(folder), verbose=False) for backend in backends]
+    return [*built, *plain]

@@ -19,13 +19,24 @@ WAIT = 10.0  # seconds until a test that still waits has failed
 Ready = dict[int, set[str]]
 
 
+def tested_backends() -> tuple[str, ...]:
+    """Names the back ends to test: all that are here.
+
+    Where POLLSTER_BACKEND asks for one, that one, with this machine's default to compare it with.
+    """
+    here = pollster.backend.available()
+    chosen = os.environ.get("POLLSTER_BACKEND")
+    return tuple(name for name in here if chosen in (None, name) or name == here[0])
+
+
 def pytest_configure() -> None:
     """Sees to it that what is to be tested is there."""
     chosen = os.environ.get("POLLSTER_BACKEND")
-    if chosen is None and "kqueue" not in pollster.backend.available():
+    is_complete = pollster.backend.available() == pollster.backend.NAMES
+    if chosen is None and not is_complete and sys.platform.startswith("linux"):
         import subprocess
 
-        builder = Path(__file__).with_name("build_kqueue.py")
+        builder = Path(__file__).with_name("build_backends.py")
         subprocess.run([sys.executable, str(builder)], check=True)
     if chosen is not None and chosen not in pollster.backend.available():
         pytest.exit(f"POLLSTER_BACKEND={chosen} is not built in this environment", returncode=3)
@@ -33,20 +44,14 @@ def pytest_configure() -> None:
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leaves out the tests of the tests' own kqueue where it is not used."""
-    native = not sys.platform.startswith("linux")
-    only_epoll = os.environ.get("POLLSTER_BACKEND") == "epoll"
-    if collection_path.name == "kqueue" and (native or only_epoll):
-        return True
-    return None
+    is_used = sys.platform.startswith("linux") and "kqueue" in tested_backends()
+    return True if collection_path.name == "kqueue" and not is_used else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test on every back end present; where epoll is asked for, on that alone."""
+    """Runs a test on every back end to be tested."""
     if "backend" in metafunc.fixturenames:
-        names = pollster.backend.available()
-        if os.environ.get("POLLSTER_BACKEND") == "epoll":
-            names = ("epoll",)
-        metafunc.parametrize("backend", names)
+        metafunc.parametrize("backend", tested_backends())
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import copy
 import gc
 import inspect
 import pickle
+from dataclasses import dataclass
 
 import pytest
 
@@ -147,26 +148,41 @@ def test_an_event_reads_well() -> None:
     assert repr(event) == "<Event Token(7) readable read_closed>"
 
 
+@dataclass(frozen=True)
+class Raw:
+    """How its entries look: of a pipe that is writable, and of one whose writer is gone."""
+
+    structure: str
+    fields: list[str]
+    writable: dict[str, str]
+    closed: str
+
+
+RAW = {
+    "epoll": Raw("epoll_event", ["events", "data"], {"events": "EPOLLOUT"}, "EPOLLHUP"),
+    "kqueue": Raw(
+        "kevent",
+        ["ident", "filter", "flags", "fflags", "data", "udata"],
+        {"ident": "{fd}", "filter": "EVFILT_WRITE", "flags": "EV_DISPATCH"},
+        "EV_EOF",
+    ),
+}
+
+
 def test_raw_shows_what_the_kernel_said(backend, fds) -> None:
+    expected = RAW[backend]
     reader, writer = fds.pipe()
     with Poll(backend=backend) as poll:
         poll.registry.register(writer, Token(1), W, Trigger.ONESHOT)
         (entry,) = poll.poll(timeout=0).raw()
-        if backend == "epoll":
-            assert entry.structure == "epoll_event"
-            assert list(entry.fields) == ["events", "data"]
-            assert entry.names["events"] == "EPOLLOUT"
-        else:
-            assert entry.structure == "kevent"
-            assert list(entry.fields) == ["ident", "filter", "flags", "fflags", "data", "udata"]
-            assert entry.fields["ident"] == writer
-            assert entry.names["filter"] == "EVFILT_WRITE"
-            assert "EV_DISPATCH" in entry.names["flags"].split("|")
+        assert entry.structure == expected.structure
+        assert list(entry.fields) == expected.fields
+        for field, name in expected.writable.items():
+            assert name.format(fd=writer) in entry.names[field].split("|")
         poll.registry.register(reader, Token(2), R)
         fds.close(writer)
         (entry,) = poll.poll(timeout=0).raw()
-        closed = {"epoll": "EPOLLHUP", "kqueue": "EV_EOF"}[backend]
-        assert closed in str(entry)
+        assert expected.closed in str(entry)
         assert poll.poll(timeout=0).raw()
         fds.close(reader)
         assert poll.poll(timeout=0).raw() == ()

@@ -97,7 +97,7 @@ def test_a_timer_that_can_not_be_set_stays_as_it_was(kqueue, misbehave) -> None:
 
 
 def test_a_waker_that_finds_no_descriptor_leaves_nothing_behind(poll, no_leak) -> None:
-    needs_one = poll.backend == "epoll"
+    needs_one = poll.backend != "kqueue"  # it has user events
     with no_more_descriptors():
         if needs_one:
             with pytest.raises(OSError, match="no waker for Token\\(1\\); close some") as caught:

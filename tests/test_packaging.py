@@ -5,12 +5,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pollster
+from pollster.backend import NAMES, build
 
 HERE = Path(__file__).parent
 
 
 def test_the_package_and_its_distribution_have_the_same_version() -> None:
     assert pollster.__version__ == version("pollster-io")
+
+
+def test_each_back_end_is_built_somewhere_and_looked_for() -> None:
+    assert [*build.SYSTEMS] == [*NAMES]
 
 
 def test_the_lowest_versions_tested_are_the_lowest_allowed() -> None:

@@ -11,15 +11,15 @@ import os
 from functools import cache
 from typing import Any
 
-__all__ = ["ENVIRONMENT_VARIABLE", "available", "load", "resolve"]
+__all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "available", "load", "resolve"]
 
 ENVIRONMENT_VARIABLE = "POLLSTER_BACKEND"
-_NAMES = ("epoll", "kqueue")
+NAMES = ("epoll", "kqueue")  # of all that there are; the first that a machine has is its default
 
 
 def available() -> tuple[str, ...]:
     """Returns the names of the back ends that are built here, the default one first."""
-    return tuple(name for name in _NAMES if importlib.util.find_spec(f"{__name__}._{name}"))
+    return tuple(name for name in NAMES if importlib.util.find_spec(f"{__name__}._{name}"))
 
 
 def resolve(name: str | None) -> str:

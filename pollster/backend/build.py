@@ -1,22 +1,35 @@
-"""Builds the back ends: one extension module per kernel, all with the same cdef (selector.h).
+"""Builds the back ends: one extension module for each, all with the same cdef (selector.h).
 
-`setup.py` asks for the back end of the system that it runs on. The tests' builder asks for kqueue
-on Linux and adds the sources of the tests' own kqueue.
+`setup.py` asks for those of the system that it runs on. The tests' builder asks for others, with
+sources of its own: kqueue on Linux, with the tests' kqueue.
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 
+# On which systems each is built: what sys.platform begins with there. A system may have several.
+SYSTEMS = {
+    "epoll": ("linux",),
+    "kqueue": ("darwin", "freebsd", "netbsd", "openbsd", "dragonfly"),
+}
 
-def native(platform: str = sys.platform) -> str:
-    """Names the back end of a system: of the one that this runs on, if no other is given."""
-    return "epoll" if platform.startswith("linux") else "kqueue"
+
+def native(platform: str = sys.platform) -> tuple[str, ...]:
+    """Names the back ends of a system: of the one that this runs on, if no other is given."""
+    return tuple(name for name, systems in SYSTEMS.items() if platform.startswith(systems))
+
+
+def sources(name: str) -> list[Path]:
+    """Returns the C files of a back end: its own, and those that all have."""
+    patterns = f"{name}.c", f"{name}_*.c", "selector*.c"
+    return [file for pattern in patterns for file in sorted(HERE.glob(pattern))]
 
 
 def declarations() -> str:
@@ -29,27 +42,26 @@ def builder(
     name: str,
     *,
     here: Path = HERE,
-    sources: Sequence[Path] = (),
+    more: Sequence[Path] = (),
     include_dirs: Sequence[Path] = (),
     extra: str = "",
     platform: str = sys.platform,
 ) -> FFI:
     """Returns the cffi builder of one back end.
 
-    Parameters: `name`, "epoll" or "kqueue"; `here`, how to write the path of this folder;
-    `sources` and `include_dirs`, what to compile with it; `extra`, what those declare; `platform`,
-    the system that it is built for, as sys.platform names it.
+    Parameters: `name`, one of SYSTEMS; `here`, how to write the path of this folder; `more` and
+    `include_dirs`, what to compile with it; `extra`, what those declare; `platform`, the system
+    that it is built for, as sys.platform names it.
     """
-    patterns = f"{name}*.c", "selector*.c"
     # Files of any size and inode number, also where glibc has 32 bits for them.
     linux = [("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64")]
-    own = [here / file.name for pattern in patterns for file in sorted(HERE.glob(pattern))]
+    own = [here / file.name for file in sources(name)]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(
         f"pollster.backend._{name}",
         '#include "selector.h"\n' + extra,
-        sources=[str(path) for path in [*own, *sources]],
+        sources=[str(path) for path in [*own, *more]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
         depends=[str(here / file.name) for file in HERE.glob("*.h")],
         define_macros=linux if platform.startswith("linux") else [],
@@ -60,6 +72,10 @@ def builder(
     return ffi
 
 
-def ffibuilder() -> FFI:
-    """Returns the builder of this system's own back end; `setup.py` names this function."""
-    return builder(native(), here=Path(os.path.relpath(HERE)))  # setuptools wants relative paths
+def packaged(name: str) -> FFI:
+    """Returns the builder of a back end that is part of the package."""
+    return builder(name, here=Path(os.path.relpath(HERE)))  # setuptools wants relative paths
+
+
+# setup.py gives cffi their names, and cffi looks for them among those of this file.
+globals().update({name: partial(packaged, name) for name in SYSTEMS})

@@ -10,6 +10,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pollster.backend import NAMES
 from pollster.demo.server import LONGEST_DELAY
 
 __all__ = ["Options", "parse"]
@@ -82,7 +83,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         help=f"when to give up on what is unanswered (the longest delay and {GRACE:g})",
     )
     parser.add_argument(
-        "--backend", metavar="epoll|kqueue", help="which kernel queue (this machine's own)"
+        "--backend", metavar="|".join(NAMES), help="which kernel queue (this machine's own)"
     )
     parser.add_argument(
         "--raw", action="store_true", help="print each event as the kernel gave it, poll by poll"

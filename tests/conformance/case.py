@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pollster import Trigger
+from pollster.backend import NAMES
 
 if TYPE_CHECKING:
     from world import World
@@ -19,7 +20,6 @@ LEVEL, EDGE = Trigger.LEVEL, Trigger.EDGE
 ONESHOT, EDGE_ONESHOT = Trigger.ONESHOT, Trigger.EDGE_ONESHOT
 EVERY_TRIGGER = tuple(Trigger)
 
-BACKENDS = ("epoll", "kqueue")
 SYSTEMS = ("Linux", "Darwin", "FreeBSD", "NetBSD", "OpenBSD", "DragonFly")
 EMULATED = "tests/kqueue"  # the tests' own kqueue for Linux; its README says what it can't do
 RULES = tuple(f"R{number}" for number in range(1, 22))
@@ -43,7 +43,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         """Refuses a gate that does not say why."""
-        unknown = {*self.where} - {*BACKENDS, *SYSTEMS, EMULATED}
+        unknown = {*self.where} - {*NAMES, *SYSTEMS, EMULATED}
         if not self.where or unknown:
             raise ValueError(f"a gate names the kernels it is for, not {unknown or 'none'}")
         if not self.reason.strip() or not self.source.strip():

@@ -1,7 +1,7 @@
-"""Builds the kqueue back end on Linux, over the tests' own kqueue, beside the installed back ends.
+"""Builds the back ends that this system has not, and that the tests can bring: kqueue on Linux.
 
-`python tests/build_kqueue.py` makes `--backend kqueue` work in the environment of that Python: for
-tests, and to see the demo run on both. Where the kernel has a kqueue of its own it does nothing.
+`python tests/build_backends.py` puts them beside the installed ones, so that `--backend kqueue`
+works in the environment of that Python: for tests, and to see the demo run on both.
 """
 
 import importlib.util
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
@@ -21,6 +22,15 @@ FAULTS = """
 void kqueue_misbehave(const char *fault, int times);
 long kqueue_calls(void);
 """
+
+# What the tests bring to Linux, and what to compile with it.
+BROUGHT: dict[str, dict[str, Any]] = {
+    "kqueue": {
+        "more": sorted(KQUEUE.glob("*.c")),
+        "include_dirs": [KQUEUE / "include"],
+        "extra": FAULTS,
+    },
+}
 
 
 def load_builder() -> ModuleType:
@@ -34,22 +44,13 @@ def load_builder() -> ModuleType:
     return module
 
 
-def main() -> int:
-    """Builds the module and puts it where pollster looks for back ends."""
+def build(builder: ModuleType, name: str) -> Path:
+    """Builds a back end and puts it where pollster looks for them."""
     import pollster.backend
 
-    builder = load_builder()
-    if builder.native() == "kqueue":
-        print("this kernel has a kqueue of its own")
-        return 0
     home = os.getcwd()
     with tempfile.TemporaryDirectory() as temporary:
-        ffi = builder.builder(
-            "kqueue",
-            sources=sorted(KQUEUE.glob("*.c")),
-            include_dirs=[KQUEUE / "include"],
-            extra=FAULTS,
-        )
+        ffi = builder.builder(name, **BROUGHT[name])
         built = Path(ffi.compile(tmpdir=temporary))
         target = Path(pollster.backend.__file__).parent / built.name
         # Another process may have the old one mapped: replace the file, do not write into it.
@@ -57,7 +58,17 @@ def main() -> int:
         shutil.copy(built, fresh)
         fresh.replace(target)
     assert os.getcwd() == home
-    print(f"built {target}")
+    return target
+
+
+def main() -> int:
+    """Builds all that are missing here."""
+    if not sys.platform.startswith("linux"):
+        print("the tests bring nothing to this system: they use what it has")
+        return 0
+    builder = load_builder()
+    for name in BROUGHT:
+        print(f"built {build(builder, name)}")
     return 0
 
 
