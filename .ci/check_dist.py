@@ -160,12 +160,22 @@ def pythons() -> Iterator[tuple[str, Path]]:
                 break
 
 
-def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
-    """Runs the sdist's tests against the installed wheel, on each Python, with no checkout near."""
+def unpack_tests(sdist: Path, work: Path) -> Path:
+    """Unpacks what cibuildwheel takes along to the tests, and nothing else; returns the folder."""
     with tarfile.open(sdist) as archive:
         archive.extractall(work / "unpacked", filter="data")
-    (tree,) = (work / "unpacked").iterdir()
-    shutil.rmtree(tree / "pollster")
+    (unpacked,) = (work / "unpacked").iterdir()
+    settings = tomllib.loads((unpacked / "pyproject.toml").read_text("utf-8"))
+    tree = work / "tests-alone"
+    tree.mkdir()
+    for name in settings["tool"]["cibuildwheel"]["test-sources"]:
+        (unpacked / name).rename(tree / name)
+    return tree
+
+
+def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
+    """Runs the sdist's tests against the installed wheel, on each Python, with no checkout near."""
+    tree = unpack_tests(sdist, work)
     groups = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     more = {"POLLSTER_BACKEND": load_builder().native()[0], "PYTHONSAFEPATH": "1"}
     found = list(pythons())

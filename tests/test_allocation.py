@@ -8,7 +8,6 @@ import gc
 import os
 import resource
 import sys
-import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -17,6 +16,7 @@ import pytest
 from pollster import BatchError, Event, Events, Interest, Poll, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
+tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy does not trace memory")
 A_LITTLE = 2000  # bytes: what tracemalloc and the test itself take, however often
 
 

@@ -1,5 +1,6 @@
 """What is written in two places says the same in both."""
 
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -29,3 +30,11 @@ def test_the_lowest_versions_tested_are_the_lowest_allowed() -> None:
     tested = (HERE / "lowest.txt").read_text("utf-8").splitlines()
     pins = {line for line in tested if not line.startswith("#")}
     assert pins == {needed.replace(">=", "==") for needed in allowed if ">=" in needed}
+
+
+def test_without_tox_all_that_the_tests_need_is_installed() -> None:
+    with HERE.with_name("pyproject.toml").open("rb") as file:
+        needed = tomllib.load(file)["dependency-groups"]["test"]
+    page = HERE.with_name("CONTRIBUTING.md").read_text("utf-8")
+    (command,) = re.findall(r"pip install -q -e \. (.*)", page)
+    assert set(command.split()) == {re.split(r"[<>=;]", one)[0] for one in needed}

@@ -84,7 +84,8 @@ def wait_for_end(fd: int, *, sending: bool = False) -> None:
             wait_until(lambda: any(e.flags & ended for e in queue.control(changes, 1, WAIT)))
     else:
         poll = select.poll()
-        poll.register(fd, 0 if sending else select.POLLRDHUP)
+        rdhup = getattr(select, "POLLRDHUP", 0x2000)  # PyPy has no name for it
+        poll.register(fd, 0 if sending else rdhup)
         assert poll.poll(WAIT * 1000), "it did not end"
 
 
