@@ -3,8 +3,9 @@
 import errno
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
+from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.token import Token
 
@@ -66,9 +67,9 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
 
     Parameters: `change`, what was to be done: "register", "reregister" or "deregister".
     """
+    if isinstance(source, _python.Timer):
+        return cast(Exception, cast(Any, source)._refused(selector, number, change))
     name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
-    if fd < 0:  # a Timer
-        name = repr(source)
     if number in (errno.ESHUTDOWN, errno.ECHILD):
         return selector.failure(number, name)
     if number == errno.EEXIST:

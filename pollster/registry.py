@@ -192,8 +192,6 @@ class Registry(_python.Registry):
 
     def _refuse(self, number: int, source: SourceLike, fd: int, what: int) -> NoReturn:
         """Raises what an errno means; python_registry.c calls it, too."""
-        if fd < 0:  # a Timer
-            raise cast(Any, source)._error(self, number, CHANGES[what])
         raise failure(self._selector, number, source, fd, CHANGES[what])
 
     def _descriptor_before(self, source: object, what: int) -> int:

@@ -30,7 +30,7 @@ def period(seconds: float | timedelta) -> int:
 def moment(deadline: float) -> int:
     """Returns a time of the monotonic clock in nanoseconds, rounded up; 0 for what is before it."""
     if isinstance(deadline, int):
-        time: float = deadline * 1_000_000_000
+        time: float = max(-1, min(deadline, _LONGEST)) * 1_000_000_000
     elif not isinstance(deadline, timedelta) and hasattr(deadline, "__float__"):
         time = float(deadline) * 1e9
     else:

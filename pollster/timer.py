@@ -4,6 +4,7 @@ import errno
 from typing import final
 
 from pollster.backend import _python
+from pollster.backend.selector import Selector
 from pollster.errors import AlreadyRegisteredError, NotRegisteredError
 from pollster.interest import Interest
 from pollster.registry import Registry
@@ -71,17 +72,22 @@ class Timer(_python.Timer):
         """
         registry.deregister(self)
 
-    def _error(self, registry: Registry, number: int, change: str) -> Exception:
-        """Returns what an errno of a change means."""
+    def _refused(self, selector: Selector, number: int, change: str) -> Exception:
+        """Returns what an errno of a change means; `errors.failure` calls it."""
+        if number == errno.ECHILD:
+            return RuntimeError(
+                f"{self!r} or the Poll belongs to the process that forked this one: "
+                "make another one here"
+            )
         if number == errno.EEXIST:
-            tokens = [str(Token(r.token)) for r in registry if r.source is self]
-            where = f"with Token({tokens[0]})" if tokens else "with another Poll"
+            views = [selector.view(index) for index, it in selector.registered() if it is self]
+            where = f"with {Token(views[0].token)!r}" if views and views[0] else "with another Poll"
             return AlreadyRegisteredError(
                 errno.EEXIST, f"{self!r} is already registered {where}; deregister it first"
             )
         if number == errno.ENOENT:
             return NotRegisteredError(errno.ENOENT, f"{self!r} is not registered with this Poll")
-        return registry._selector.failure(number, f"{self!r} can't be {change}ed")
+        return selector.failure(number, f"{self!r} can't be {change}ed")
 
     def __repr__(self) -> str:
         deadline, period = self._setting()

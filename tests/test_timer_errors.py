@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import warnings
 from datetime import timedelta
 from fractions import Fraction
 
@@ -66,11 +68,11 @@ def test_deadlines_that_are_none_are_refused(make) -> None:
 
 def test_times_of_any_size_and_number_type_work(poll) -> None:
     for make in (Timer.after, Timer.every, Timer.at):
-        for seconds in (2**63, 1e300, math.inf, 10**30, Fraction(10**12)):
+        for seconds in (2**63, 1e300, math.inf, 10**30, 10**400, Fraction(10**12)):
             timer = register(poll, make(seconds))
             assert due_now(poll) == []
             timer.close()
-    for deadline in (-math.inf, -1, -1e300, 0, Fraction(1, 3)):
+    for deadline in (-math.inf, -1, -1e300, -(10**400), 0, Fraction(1, 3)):
         timer = register(poll, Timer.at(deadline))
         assert due_now(poll) == [1]
         timer.close()
@@ -161,6 +163,39 @@ def test_a_batch_registers_timers_too(poll, unix_pair) -> None:
     assert [type(error) for error in caught.value.exceptions] == [AlreadyRegisteredError]
     other.set_after(0)
     assert sorted(due_now(poll)) == [2, 5]
+
+
+def test_a_batch_says_of_a_timer_what_a_registry_says(poll, backend) -> None:
+    ours, others = Timer.after(FAR), Timer.after(FAR)
+    with Poll(backend=backend) as other:
+        poll.registry.register(ours, Token(1), R)
+        other.registry.register(others, Token(2), R)
+        changes = poll.registry.batch()
+        changes.register(ours, Token(3), R)
+        changes.register(others, Token(3), R)
+        changes.deregister(Timer())
+        with pytest.raises(BatchError) as caught:
+            changes.__exit__(None, None, None)
+        says = [str(error) for _, error in caught.value.failures]
+        assert "already registered with Token(1); deregister it first" in says[0]
+        assert "already registered with another Poll; deregister it first" in says[1]
+        assert "is not registered with this Poll" in says[2]
+
+
+def test_a_child_can_not_register_what_its_parent_has(poll, backend) -> None:
+    timer = Timer.after(FAR)
+    poll.registry.register(timer, Token(1), R)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        with Poll(backend=backend) as own:
+            try:
+                own.registry.register(timer, Token(1), R)
+            except RuntimeError as error:
+                os._exit("process that forked" not in str(error))
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_registry_lists_it(poll) -> None:

@@ -27,6 +27,19 @@ void kernel_signal(int number) {
     }
 }
 
+/* glibc would allocate a thread's part of another block when it is first used, which is not for a
+ * handler. */
+#ifdef __GLIBC__
+#define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define HANDLER_LOCAL static _Thread_local
+#endif
+
+volatile sig_atomic_t *kernel_calling(void) {
+    HANDLER_LOCAL volatile sig_atomic_t calling;
+    return &calling;
+}
+
 void kernel_signals_forget(void) {
     atomic_store(&first, NULL);
 }

@@ -7,6 +7,13 @@ void kernel_signal(int number) {
     (void)number;
 }
 
+/* Only the default action is replaced here, so no handler of the program is ever called. OpenBSD
+ * has no variables of threads. */
+volatile sig_atomic_t *kernel_calling(void) {
+    static volatile sig_atomic_t calling;
+    return &calling;
+}
+
 void kernel_signals_forget(void) {
 }
 

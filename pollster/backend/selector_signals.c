@@ -35,24 +35,16 @@ static void call(const struct sigaction *action, int number, siginfo_t *info, vo
         action->sa_handler(number);
 }
 
-/* Of a thread: the signal whose handler is called. glibc would allocate a thread's part of another
- * block when it is first used, which is not for a handler. */
-#ifdef __GLIBC__
-#define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
-#else
-#define HANDLER_LOCAL static _Thread_local
-#endif
-HANDLER_LOCAL volatile sig_atomic_t calling;
-
 /* Whom we call may pass on to the one whose place it took, which is us: faulthandler's
  * register(chain=True) does. What we passed on to at that time comes then. */
 static void pass_on(const struct sigaction *before, int number, siginfo_t *info, void *context) {
-    sig_atomic_t outer = calling;
+    volatile sig_atomic_t *calling = kernel_calling();
+    sig_atomic_t outer = *calling;
     if (outer == number)
         before = &actions[number].first;
-    calling = number;
+    *calling = number;
     call(before, number, info, context);
-    calling = outer;
+    *calling = outer;
 }
 
 /* It ends the process when this handler returns. */

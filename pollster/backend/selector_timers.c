@@ -66,18 +66,18 @@ static void leave_tables(const selector *s, timer *t) {
 }
 
 /* A timer may leave a selector that was closed without a word to it. */
-static bool leave_closed(timer *t) {
+static int leave_closed(timer *t) {
     selector *s = t->owner;
     if (!s)
-        return true;
+        return 0;
     if (!atomic_load(&s->closed))
-        return false;
+        return s->forks == process_forks() ? -EEXIST : -ECHILD;
     if (lock(s) == 0) {
         leave_tables(s, t);
         unlock(s, 0);
     }
     t->owner = NULL;
-    return true;
+    return 0;
 }
 
 static int add(selector *s, timer *t, const change *c) {
@@ -120,7 +120,9 @@ void timer_change(selector *s, change *c) {
     timer *t = c->timer;
     c->result = 0;
     if (c->what == REGISTER) {
-        c->result = leave_closed(t) ? add(s, t, c) : -EEXIST;
+        c->result = leave_closed(t);
+        if (c->result == 0)
+            c->result = add(s, t, c);
     } else if (t->owner != s) {
         c->result = -ENOENT;
     } else if (c->what == REREGISTER) {

@@ -84,6 +84,8 @@ void unlock_watches(void);
 extern const bool kernel_counts_signals;
 /* In a signal handler: it came. */
 void kernel_signal(int number);
+/* In a signal handler: where to note whose handler of the program this thread calls. */
+volatile sig_atomic_t *kernel_calling(void);
 int signal_take_over(int number);
 void signal_stand_before(int number); /* again, where another handler was set meanwhile */
 void signal_give_back(int number);
