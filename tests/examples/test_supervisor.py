@@ -21,15 +21,44 @@ from supervised import (
 FOREVER = shell("echo up; exec sleep 90")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "supervisor.md"
 
+WRONG = [
+    ("", "it has no programs: write [programs.NAME] and a command"),
+    ("programs = 3", "programs: must be a table, not 3"),
+    ("[program.one]", "there is no key 'program': use programs"),
+    ("[programs.one", "is not TOML: "),
+    ("[programs]\none = 1", "program 'one': must be a table, not 1"),
+    ("[programs.one]", "program 'one': the key 'command' is missing"),
+    ("[programs.'o ne']", "program 'o ne': a name is made of letters, digits"),
+    (program("one", []), "program 'one': command: must be a list, a program and its"),
+    ("[programs.one]\ncommand = 'ls'", "program 'one': command: must be a list"),
+    ("[programs.one]\ncommand = ['ls', 1]", "'one': command: must be a string without"),
+    ("[programs.one]\ncommand = ['l\\u0000']".replace("'", '"'), "without null characters"),
+    (program("one", ["a"], user="me"), "program 'one': there is no key 'user': use comm"),
+    (program("one", ["a"], restart="no"), "restart: must be one of always, on-failure"),
+    (program("one", ["a"], output="file"), "output: must be one of log, inherit, not"),
+    (program("one", ["a"], environment=3), "environment: must be a table, not 3"),
+    (program("one", ["a"], environment={'"A=B"': "c"}), "'A=B' can't be a variable's"),
+    (program("one", ["a"], environment={"A": 1}), "environment: must be a string"),
+    (program("one", ["a"], directory=""), "directory: must not be empty"),
+    (program("one", ["a"], stop_signal="TERM"), "stop-signal: must be a signal's name"),
+    (program("one", ["a"], stop_signal="SIG_DFL"), "stop-signal: must be a signal's name"),
+    (program("one", ["a"], stop_timeout=-1), "stop-timeout: must be a number from 0 to"),
+    ("[programs.one]\nstop-timeout = nan\ncommand = ['a']", "stop-timeout: must be a num"),
+    (program("one", ["a"], back_off={"first": 1}), "back-off: there is no key 'first'"),
+    (program("one", ["a"], back_off={"factor": 0.5}), "back-off: factor: must be a num"),
+    (program("one", ["a"], back_off={"initial": 99}), "maximum (60) must not be less"),
+]
+"""Wrong configurations, and what is told of them."""
+
 Start = Callable[..., Supervised]
 
 
 @pytest.fixture
-def start(tmp_path: Path, backend: str, request: pytest.FixtureRequest) -> Start:
+def start(tmp_path: Path, queue: str, request: pytest.FixtureRequest) -> Start:
     """Starts a supervisor, which is ended with the test."""
 
     def start(*programs: str, **options: object) -> Supervised:
-        running = Supervised(tmp_path, backend, "".join(programs), **options)  # type: ignore[arg-type]
+        running = Supervised(tmp_path, queue, "".join(programs), **options)  # type: ignore[arg-type]
         request.addfinalizer(lambda: running.__exit__(None, None, None))
         return running
 
@@ -395,19 +424,17 @@ class TestStopping:
         running.expect(rf"supervisor: one: pid {pid} was killed by SIGTERM after .*")
         running.expect_end()
 
-    def test_what_a_child_leaves_in_its_group_ends_with_it(
-        self, start: Start, backend: str
-    ) -> None:
+    def test_what_a_child_leaves_in_its_group_ends_with_it(self, start: Start, queue: str) -> None:
         running = start(program("one", shell("sleep 90 & echo $!; wait"), back_off=SOON))
         pid = running.expect_start("one")
         worker = int(running.expect(rf"one\[{pid}\]: (\d+)")[1])
         os.kill(pid, signal.SIGKILL)
         running.expect_start("one")
-        wait_until_ended(worker, backend)
+        wait_until_ended(worker, queue)
         running.stop()
 
     def test_one_who_keeps_the_output_of_a_child_keeps_nobody(
-        self, start: Start, backend: str
+        self, start: Start, queue: str
     ) -> None:
         text = """
 import os
@@ -427,13 +454,13 @@ signal.pause()
         running.stop()
         for pid in left:
             os.kill(pid, signal.SIGKILL)  # it is there: in a session of its own it is not ours
-            wait_until_ended(pid, backend)
+            wait_until_ended(pid, queue)
 
     @pytest.mark.skipif(
         not sys.platform.startswith("linux"), reason="a subreaper is made by Linux's prctl(2)"
     )
     def test_orphans_are_waited_for_and_the_statuses_of_children_kept(
-        self, start: Start, backend: str
+        self, start: Start, queue: str
     ) -> None:
         subreaper = """
 import ctypes, os, sys
@@ -462,7 +489,7 @@ os._exit(7)
         left = [int(line.split()[-1]) for line in running.lines if ": left " in line]
         assert left
         for pid in left:
-            wait_until_ended(pid, backend)
+            wait_until_ended(pid, queue)
         for _ in range(2):  # the second answer comes after what followed the first
             running.signal(signal.SIGUSR1)
             running.expect(r"supervisor: two: running, .*")
@@ -471,41 +498,21 @@ os._exit(7)
 
 
 class TestTheConfiguration:
-    @pytest.mark.parametrize(
-        ("text", "told"),
-        [
-            ("", "it has no programs: write [programs.NAME] and a command"),
-            ("programs = 3", "programs: must be a table, not 3"),
-            ("[program.one]", "there is no key 'program': use programs"),
-            ("[programs.one", "is not TOML: "),
-            ("[programs]\none = 1", "program 'one': must be a table, not 1"),
-            ("[programs.one]", "program 'one': the key 'command' is missing"),
-            ("[programs.'o ne']", "program 'o ne': a name is made of letters, digits"),
-            (program("one", []), "program 'one': command: must be a list, a program and its"),
-            ("[programs.one]\ncommand = 'ls'", "program 'one': command: must be a list"),
-            ("[programs.one]\ncommand = ['ls', 1]", "'one': command: must be a string without"),
-            ("[programs.one]\ncommand = ['l\\u0000']".replace("'", '"'), "without null characters"),
-            (program("one", ["a"], user="me"), "program 'one': there is no key 'user': use comm"),
-            (program("one", ["a"], restart="no"), "restart: must be one of always, on-failure"),
-            (program("one", ["a"], output="file"), "output: must be one of log, inherit, not"),
-            (program("one", ["a"], environment=3), "environment: must be a table, not 3"),
-            (program("one", ["a"], environment={'"A=B"': "c"}), "'A=B' can't be a variable's"),
-            (program("one", ["a"], environment={"A": 1}), "environment: must be a string"),
-            (program("one", ["a"], directory=""), "directory: must not be empty"),
-            (program("one", ["a"], stop_signal="TERM"), "stop-signal: must be a signal's name"),
-            (program("one", ["a"], stop_signal="SIG_DFL"), "stop-signal: must be a signal's name"),
-            (program("one", ["a"], stop_timeout=-1), "stop-timeout: must be a number from 0 to"),
-            ("[programs.one]\nstop-timeout = nan\ncommand = ['a']", "stop-timeout: must be a num"),
-            (program("one", ["a"], back_off={"first": 1}), "back-off: there is no key 'first'"),
-            (program("one", ["a"], back_off={"factor": 0.5}), "back-off: factor: must be a num"),
-            (program("one", ["a"], back_off={"initial": 99}), "maximum (60) must not be less"),
-        ],
-    )
-    def test_what_is_wrong_is_told_in_one_line(self, start: Start, text: str, told: str) -> None:
-        complaint = start(text).refusal()
+    @pytest.mark.parametrize("text", [0, 3, 7])
+    def test_nothing_is_started_by_a_wrong_one(self, start: Start, text: int) -> None:
+        complaint = start(WRONG[text][0]).refusal()
         assert complaint.count("\n") == 1
         assert complaint.startswith("supervisor: ")
-        assert told in complaint
+        assert WRONG[text][1] in complaint
+
+    def test_what_is_wrong_is_told_in_one_line(self, start: Start) -> None:
+        running = start(program("one", FOREVER))
+        running.expect(r"one\[\d+\]: up")
+        for text, told in WRONG:
+            running.replace(text)
+            running.signal(signal.SIGHUP)
+            running.expect(rf"supervisor: the old configuration goes on: .*{re.escape(told)}.*")
+        running.stop()
 
     def test_a_file_that_is_not_there_is_told(self, start: Start, tmp_path: Path) -> None:
         missing = tmp_path / "missing.toml"
