@@ -32,12 +32,14 @@ def main() -> int:
         help="wait for processes that others leave behind, as process 1 does in any case",
     )
     options = parser.parse_args()
+    if options.reap_orphans and not hasattr(os, "waitid"):
+        parser.error("--reap-orphans: this Python has no os.waitid() on this system")
     reset_signals()
     try:
         Supervisor(
             options.configuration,
             Log(sys.stdout.fileno()),
-            reaps=options.reap_orphans or os.getpid() == 1,
+            reaps=options.reap_orphans or (os.getpid() == 1 and hasattr(os, "waitid")),
         ).run()
     except ConfigurationError as error:
         print(f"supervisor: {error}", file=sys.stderr)

@@ -53,7 +53,7 @@ class Child:
                 self._output = Output(
                     self._popen.stdout,
                     loop,
-                    lambda line: log.pass_on(settings.name, self.pid, line),
+                    lambda lines: log.pass_on(settings.name, self.pid, lines),
                 )
                 undo.callback(self._output.close)
             # It may have ended by now. It was not waited for, so this finds it all the same.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 
 __all__ = ["Log"]
 
@@ -19,16 +20,17 @@ class Log:
 
     def say(self, text: str) -> None:
         """Writes what the supervisor itself has to tell."""
-        self._write(b"supervisor: " + text.encode(errors="backslashreplace"))
+        self._write("supervisor", [text.encode(errors="backslashreplace")])
 
-    def pass_on(self, name: str, pid: int, line: bytes) -> None:
-        """Writes a line that a program has written, under its name."""
-        self._write(b"%s[%d]: %s" % (name.encode(), pid, line))
+    def pass_on(self, name: str, pid: int, lines: Iterable[bytes]) -> None:
+        """Writes lines that a program has written, under its name."""
+        self._write(f"{name}[{pid}]", lines)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, name: str, lines: Iterable[bytes]) -> None:
         seconds, fraction = divmod(time.time(), 1)
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-        left = b"%s.%03d %s\n" % (date.encode(), fraction * 1000, line)
+        start = f"{date}.{fraction * 1000:03.0f} {name}: ".encode()
+        left = b"".join(start + line + b"\n" for line in lines)
         with contextlib.suppress(OSError):
             while left:
                 left = left[os.write(self._fd, left) :]

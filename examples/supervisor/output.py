@@ -1,7 +1,7 @@
 """The output of a child: a pipe, and the lines that come through it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO
 
 from loop import Loop
@@ -14,13 +14,15 @@ LAST_READS = 16  # a pipe holds 1 MiB at most: pipe(7)
 
 
 class Output:
-    """Reads a pipe whenever there is something in it, and passes it on line by line."""
+    """Reads a pipe whenever there is something in it, and passes it on as lines."""
 
-    def __init__(self, pipe: IO[bytes], loop: Loop, line: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, pipe: IO[bytes], loop: Loop, pass_on: Callable[[Iterable[bytes]], None]
+    ) -> None:
         self._pipe = pipe
         self._loop = loop
-        self._line = line
-        self._rest = b""
+        self._pass_on = pass_on
+        self._rest = b""  # of a line whose end has not come yet
         os.set_blocking(pipe.fileno(), False)
         self._token = loop.add(pipe, self._read)
 
@@ -42,7 +44,7 @@ class Output:
         self._loop.remove(self._token)
         self._pipe.close()
         if self._rest:
-            self._line(self._rest)
+            self._pass_on([self._rest])
 
     def _read(self) -> bool:
         """Reads once, so that one who writes much keeps nobody waiting; says if there was any."""
@@ -53,14 +55,12 @@ class Output:
         if not data:
             self.close()
             return False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._pass_on(line)
-        while len(self._rest) > LONGEST_LINE:
-            self._line(self._rest[:LONGEST_LINE])
-            self._rest = self._rest[LONGEST_LINE:]
+        *lines, rest = (self._rest + data).split(b"\n")
+        *full, self._rest = _pieces(rest)
+        self._pass_on([*(piece for line in lines for piece in _pieces(line)), *full])
         return True
 
-    def _pass_on(self, line: bytes) -> None:
-        for start in range(0, len(line) or 1, LONGEST_LINE):
-            self._line(line[start : start + LONGEST_LINE])
+
+def _pieces(line: bytes) -> list[bytes]:
+    """Cuts a line that is too long into several; an empty one is one, too."""
+    return [line[at : at + LONGEST_LINE] for at in range(0, len(line) or 1, LONGEST_LINE)]
