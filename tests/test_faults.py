@@ -1,9 +1,7 @@
 """Limits and failing kernels: a clear error or none at all, nothing lost, nothing leaked (R21)."""
 
-import contextlib
 import errno
 import os
-import resource
 import threading
 from collections.abc import Callable, Iterator
 
@@ -12,20 +10,9 @@ import pytest
 import pollster.backend
 from pollster import Events, Interest, Poll, Registry, Timer, Token, Trigger, Waker
 
+from .conftest import no_more_descriptors
+
 R, W = Interest.READABLE, Interest.WRITABLE
-
-
-@contextlib.contextmanager
-def no_more_descriptors() -> Iterator[None]:
-    """Lowers the limit to what is open: the next descriptor is one too many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 Misbehave = Callable[[str, int], None]

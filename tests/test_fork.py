@@ -5,36 +5,17 @@ import os
 import subprocess
 import sys
 import threading
-import traceback
 import warnings
-from collections.abc import Callable
 
 import pytest
 
 from pollster import Events, Interest, Poll, Token, Waker
 
+from .conftest import in_child
+
 R, W = Interest.READABLE, Interest.WRITABLE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
-
-
-def in_child(work: Callable[[], None]) -> None:
-    """Runs work in a forked child and fails where it fails."""
-    with warnings.catch_warnings():
-        # 3.12 warns of forks while threads run, which is what some of these tests are about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert status == 0, "the child failed: see its traceback"
 
 
 def test_every_use_in_a_child_is_a_clear_error(poll, fds) -> None:

@@ -12,7 +12,6 @@ import pytest
 from pollster import (
     AlreadyRegisteredError,
     BatchError,
-    Events,
     Interest,
     NotRegisteredError,
     Poll,
@@ -22,21 +21,7 @@ from pollster import (
 )
 
 from .conftest import WAIT
-
-R = Interest.READABLE
-FAR = 1000.0  # seconds that no test waits for
-
-
-def due_now(poll: Poll, events: Events | None = None) -> list[int]:
-    """The tokens of a poll that does not wait."""
-    batch = list(poll.poll(events, timeout=0))
-    assert not any(event.is_read_closed for event in batch)
-    return [int(event.token) for event in batch]
-
-
-def register(poll: Poll, timer: Timer, token: int = 1) -> Timer:
-    poll.registry.register(timer, Token(token), R)
-    return timer
+from .timers import FAR, R, due_now, register
 
 
 @pytest.mark.parametrize("make", [Timer.after, Timer.every, Timer().set_after, Timer().set_every])

@@ -19,23 +19,9 @@ import pollster.backend
 from pollster import Events, Interest, Poll, Timer, Token, Waker
 
 from .conftest import WAIT
+from .timers import FAR, R, due_now, register
 
 FOLDER = Path(__file__).with_name("system_calls")
-R = Interest.READABLE
-FAR = 1000.0  # seconds that no test waits for
-
-
-def due_now(poll: Poll, events: Events | None = None) -> list[int]:
-    """The tokens of a poll that does not wait."""
-    batch = list(poll.poll(events, timeout=0))
-    assert not any(event.is_read_closed for event in batch)
-    return [int(event.token) for event in batch]
-
-
-def register(poll: Poll, timer: Timer, token: int = 1) -> Timer:
-    poll.registry.register(timer, Token(token), R)
-    return timer
-
 
 # Who else looks
 

@@ -8,7 +8,6 @@ import errno
 import gc
 import multiprocessing
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -22,23 +21,12 @@ import pytest
 import pollster.backend
 from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
 
+from .conftest import in_child, no_more_descriptors
+
 R = Interest.READABLE
 ONE, TWO = signal.SIGUSR1, signal.SIGUSR2
 
 pytestmark = pytest.mark.usefixtures("no_leak")
-
-
-@contextlib.contextmanager
-def no_more_descriptors() -> Iterator[None]:
-    """Lowers the limit to what is open: the next descriptor is one too many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.contextmanager
@@ -47,6 +35,7 @@ def child(code: int = 0) -> Iterator[tuple[int, Callable[[], None]]]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(writer)  # so that it ends with its parent, whatever becomes of that
         os.read(reader, 1)
         os._exit(code)
 
@@ -61,21 +50,6 @@ def child(code: int = 0) -> Iterator[tuple[int, Callable[[], None]]]:
         os.close(reader)
         os.close(writer)
         os.waitpid(pid, 0)
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Runs work in a forked child; returns its exit code, 0 where nothing was raised."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
-        pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def opened(backend: str, path: Path) -> list[Signals | Process | PathWatch]:
@@ -440,7 +414,7 @@ def test_a_childs_signals_are_its_own(backend, poll) -> None:
             assert [event.token for event in own.poll(timeout=10)] == [2]
             assert its_own.take() == {ONE: 1}
 
-    assert in_child(work) == 0
+    in_child(work)
     assert not poll.poll(timeout=0)
     assert not signals.take()
     signals.close()
@@ -465,7 +439,7 @@ def test_a_fork_while_others_open_and_close_leaves_no_lock_behind(backend, tmp_p
 
     try:
         for _ in range(20):
-            assert in_child(work) == 0
+            in_child(work)
     finally:
         done.set()
         thread.join()
