@@ -161,8 +161,8 @@ static bool knote_notified(struct knote *kn) {
     return kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn);
 }
 
-/* Linux notified us. Of a queue inside this one the knote is told by knote_tell_late(), if so asked:
- * see "late" in kqueue_misbehave.h. */
+/* Linux notified us. Of a queue inside this one the knote is told by knote_tell_late(), if so
+ * asked: see "late" in kqueue_misbehave.h. */
 static void knote_tell(struct knote *kn) {
     if (kn->filter->is_descriptor && kn->descriptor.kind == KIND_KQUEUE && misbehave_is_late())
         kn->late = kn->kq->late = true;

@@ -58,7 +58,7 @@ struct knote {
     int64_t sdata;   /* fflags and data as the changes gave them */
     uint64_t serial; /* never given twice: tells our epoll events from those of ghosts */
     bool active, queued, disabled;
-    bool late; /* to be told after this look: see knote_tell_late() */
+    bool late;                    /* to be told after this look: see knote_tell_late() */
     struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE, EVFILT_VNODE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
