@@ -161,6 +161,27 @@ static bool knote_notified(struct knote *kn) {
     return kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn);
 }
 
+/* Linux notified us. Of a queue inside this one the knote is told by knote_tell_late(), if so
+ * asked: see "late" in kqueue_misbehave.h. */
+static void knote_tell(struct knote *kn) {
+    if (kn->filter->is_descriptor && kn->descriptor.kind == KIND_KQUEUE && misbehave_is_late())
+        kn->late = kn->kq->late = true;
+    else if (knote_notified(kn))
+        knote_activate(kn);
+}
+
+void knote_tell_late(struct kqueue *q) {
+    struct knote *kn;
+    if (!q->late)
+        return;
+    q->late = false;
+    TAILQ_FOREACH(kn, &q->all, all) {
+        if (kn->late && !knote_is_stale(kn) && knote_notified(kn))
+            knote_activate(kn);
+        kn->late = false;
+    }
+}
+
 /* Hands an epoll's edges to their knotes. A descriptor which was closed while a duplicate keeps its
  * file open goes on sending edges; their serial belongs to no knote any more. */
 static void take_edges(struct kqueue *q, int epoll) {
@@ -170,10 +191,8 @@ static void take_edges(struct kqueue *q, int epoll) {
         n = epoll_wait(epoll, events, 64, 0);
         for (int i = 0; i < n; i++) {
             struct knote *kn = knote_by_serial(q, events[i].data.u64);
-            if (!kn || knote_is_stale(kn))
-                continue;
-            if (knote_notified(kn))
-                knote_activate(kn);
+            if (kn && !knote_is_stale(kn))
+                knote_tell(kn);
         }
     } while (n == 64);
 }
@@ -184,8 +203,8 @@ void knote_collect(struct kqueue *q) {
     take_edges(q, q->writers);
     TAILQ_FOREACH(kn, &q->all, all) {
         bool is_refused = kn->filter->notified && kn->descriptor.epoll < 0;
-        if ((is_refused || kn->filter->is_silent) && !kn->queued && knote_notified(kn))
-            knote_activate(kn);
+        if ((is_refused || kn->filter->is_silent) && !kn->queued)
+            knote_tell(kn);
     }
     for (kn = TAILQ_FIRST(&q->queued); kn; kn = next) {
         next = TAILQ_NEXT(kn, pending);
@@ -234,5 +253,6 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
             TAILQ_INSERT_TAIL(&q->queued, kn, pending);
         }
     }
+    knote_tell_late(q);
     return n;
 }

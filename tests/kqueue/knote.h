@@ -58,6 +58,7 @@ struct knote {
     int64_t sdata;   /* fflags and data as the changes gave them */
     uint64_t serial; /* never given twice: tells our epoll events from those of ghosts */
     bool active, queued, disabled;
+    bool late;                    /* to be told after this look: see knote_tell_late() */
     struct descriptor descriptor; /* EVFILT_READ, EVFILT_WRITE, EVFILT_VNODE */
     struct condition seen;        /* of that descriptor, when last looked at */
     bool triggered;               /* EVFILT_USER */
@@ -73,6 +74,7 @@ struct kqueue {
     int signal;                /* an eventfd inside it: non-zero while knotes are queued */
     uint64_t serial, enqueued; /* enqueued: how many times a knote was */
     int count;                 /* knotes queued now */
+    bool late;                 /* one of its knotes is */
     bool busy; /* being worked on: stops the recursion when queues nest in a circle */
     TAILQ_HEAD(knotes, knote) all, queued; /* queued: first in, first out */
     TAILQ_ENTRY(kqueue) next;
@@ -90,6 +92,8 @@ void knote_close_source(struct knote *kn);
 int knote_apply(struct kqueue *q, const struct kevent *change);
 /* Takes in what Linux reports and drops queued knotes whose descriptor was closed. */
 void knote_collect(struct kqueue *q);
+/* Tells the knotes that knote_collect() left for later: the moment is over. */
+void knote_tell_late(struct kqueue *q);
 /* FreeBSD's kqueue_scan(): fills `events`; each knote which is queued now gets one turn. */
 int knote_scan(struct kqueue *q, struct kevent *events, int nevents);
 
@@ -113,6 +117,7 @@ int misbehave_change(int filter, bool adds); /* the errno that a change shall fa
 bool misbehave_interrupted(void);            /* shall this wait end with EINTR? */
 bool misbehave_hides_processes(void);        /* is there no process to EVFILT_PROC? */
 bool misbehave_hides_zombies(void);          /* or none which has exited? */
+bool misbehave_is_late(void);                /* is a queue told of one inside it only later? */
 bool misbehave_truncates(void);              /* does writing to a file add ATTRIB? */
 void misbehave_count_call(void);
 

@@ -58,6 +58,7 @@ void kqueue_collect(struct kqueue *q) {
         return;
     q->busy = true;
     knote_collect(q);
+    knote_tell_late(q); /* whoever is outside is late enough */
     q->busy = false;
 }
 

@@ -4,11 +4,12 @@
 #include "knote.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_int interrupts, failures, no_user, no_zombies, no_processes, truncates;
+static atomic_int interrupts, failures, no_user, no_zombies, no_processes, truncates, late;
 static atomic_long calls;
 
 void kqueue_misbehave(const char *fault, int times) {
@@ -22,10 +23,18 @@ void kqueue_misbehave(const char *fault, int times) {
         no_zombies = times;
     else if (strcmp(fault, "no-processes") == 0)
         no_processes = times;
+    else if (strcmp(fault, "late") == 0)
+        late = times;
     else if (strcmp(fault, "O_TRUNC") == 0)
         truncates = times;
     else
         abort();
+}
+
+__attribute__((constructor)) static void read_environment(void) {
+    const char *fault = getenv("KQUEUE_MISBEHAVE");
+    if (fault)
+        kqueue_misbehave(fault, INT_MAX);
 }
 
 long kqueue_calls(void) {
@@ -56,6 +65,10 @@ bool misbehave_interrupted(void) {
 
 bool misbehave_hides_processes(void) {
     return no_processes > 0;
+}
+
+bool misbehave_is_late(void) {
+    return late > 0;
 }
 
 bool misbehave_truncates(void) {

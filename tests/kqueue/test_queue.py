@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import resource
 import select
@@ -407,6 +408,57 @@ def test_no_user_events_on_demand(system: LinuxKqueue, kq: int) -> None:
             system.kevent(kq, [change])
     system.misbehave("no-user", 0)
     system.kevent(kq, [change])
+
+
+@pytest.fixture
+def late(system: LinuxKqueue) -> Iterator[None]:
+    system.misbehave("late", 1)
+    yield
+    system.misbehave("late", 0)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("flags", [ADD, ADD | CLEAR])
+def test_on_demand_an_inner_queue_is_seen_by_the_second_look(
+    system: LinuxKqueue, kq: int, late: None, depth: int, flags: int
+) -> None:
+    queues = [kq] + [system.kqueue() for _ in range(depth)]
+    for outer, inner in itertools.pairwise(queues):
+        system.kevent(outer, [Kevent(inner, READ, flags)])
+    system.kevent(queues[-1], [Kevent(1, USER, ADD | CLEAR)])
+    for _ in range(2):
+        system.kevent(queues[-1], [Kevent(1, USER, fflags=NOTE_TRIGGER)])
+        system.kevent(kq, [Kevent(2, USER, ADD)])
+        assert wait_number(system, kq) == []
+        assert wait_number(system, kq) == [(queues[1], READ)]
+        for queue in reversed(queues[1:]):
+            wait_number(system, queue)
+        assert wait_number(system, kq) == []
+    for queue in queues[1:]:
+        os.close(queue)
+
+
+@pytest.mark.parametrize("timeout", [None, LONG])
+@pytest.mark.parametrize("is_asleep_before", [False, True])
+def test_on_demand_a_wait_waits_on_for_an_inner_queue(
+    system: LinuxKqueue, kq: int, late: None, timeout: float | None, is_asleep_before: bool
+) -> None:
+    inner = system.kqueue()
+    system.kevent(kq, [Kevent(inner, READ, ADD | CLEAR)])
+    system.kevent(inner, [Kevent(1, USER, ADD)])
+    seen: list[Kevent] = []
+    waiter = threading.Thread(
+        target=lambda: seen.extend(system.kevent(kq, room=16, timeout=timeout))
+    )
+    if is_asleep_before:
+        waiter.start()
+        wait_until(lambda: is_asleep(waiter))
+    system.kevent(inner, [Kevent(1, USER, fflags=NOTE_TRIGGER)])
+    if not is_asleep_before:
+        waiter.start()
+    waiter.join(PATIENCE)
+    assert [event.ident for event in seen] == [inner]
+    os.close(inner)
 
 
 def test_calls_are_counted(system: LinuxKqueue, kq: int) -> None:

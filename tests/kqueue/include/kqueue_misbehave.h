@@ -12,9 +12,14 @@
  *            OpenBSD, until switched off again.
  * "no-processes": to EVFILT_PROC no process is there (ESRCH), as none is on these systems from the
  *            beginning of its end on, until switched off again.
+ * "late":    what happens in a queue inside another one is seen in the outer one by the second look
+ *            after it, not by the first; waits wait on for it. In FreeBSD (kern_event.c,
+ *            kqueue_wakeup()) and OpenBSD another thread of the kernel tells the outer queue, a
+ *            moment later. Until switched off again.
  * "O_TRUNC": writing to a file adds ATTRIB, as FreeBSD does where it was opened with O_TRUNC (which
  *            inotify(7) does not tell), until switched off again.
- * 0 times switches a fault off; an unknown name aborts. */
+ * 0 times switches a fault off; an unknown name aborts. The environment variable KQUEUE_MISBEHAVE
+ * names one that is on from the beginning, so that all tests can be run with it. */
 void kqueue_misbehave(const char *fault, int times);
 
 /* How many times kevent() was called in this process. */
