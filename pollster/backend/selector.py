@@ -20,7 +20,7 @@ class Selector(_python.Selector):
     Parameters: `name`, the back end. Raises `OSError` where the kernel gives no queue.
     """
 
-    __slots__ = ("__weakref__", "ffi", "handle", "lib", "name")
+    __slots__ = ("ffi", "handle", "lib", "name")
 
     def __init__(self, name: str) -> None:
         module = backend.load(name)
