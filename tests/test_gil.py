@@ -1,4 +1,4 @@
-"""What is loaded leaves a free-threaded Python without the GIL: R11 means threads that run at once."""
+"""What is loaded leaves a free-threaded Python without the GIL, so threads run at once (R11)."""
 
 import os
 import subprocess
