@@ -126,6 +126,8 @@ def test_a_fork_while_others_poll_and_register_leaves_no_lock_behind(backend, po
             thread.join()
 
 
+# Filters are the whole process's: a thread that leaves in_child() puts back those of another.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_threads_that_fork_at_once_do_not_wait_for_each_other(poll, fds) -> None:
     reader, _ = fds.pipe()
     done = threading.Event()
