@@ -21,6 +21,7 @@ import pytest
 import pollster.backend
 from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
 
+from .children import wait_for_zombie
 from .conftest import in_child, no_more_descriptors
 
 R = Interest.READABLE
@@ -41,7 +42,7 @@ def child(code: int = 0) -> Iterator[tuple[int, Callable[[], None]]]:
 
     def end() -> None:
         os.write(writer, b"x")
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        wait_for_zombie(pid)
 
     try:
         yield pid, end
@@ -210,7 +211,7 @@ def test_a_process_of_multiprocessing_is_watched_and_not_reaped(backend, poll) -
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
         process.start()
     assert process.pid is not None
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    wait_for_zombie(process.pid)
     with Process(process, backend=backend) as watch:
         poll.registry.register(watch, Token(1), R)
         assert [event.token for event in poll.poll(timeout=10)] == [1]

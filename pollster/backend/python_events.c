@@ -95,6 +95,17 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
     return result;
 }
 
+/* PyPy's PyErr_CheckSignals() does nothing: there, handlers run while Python code does. */
+static int run_handlers(void) {
+#ifdef PYPY_VERSION
+    PyObject *done = PyObject_CallFunction(nanoseconds, "i", 0);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+#else
+    return PyErr_CheckSignals();
+#endif
+}
+
 PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
     if (count != 2 || !PyObject_TypeCheck(arguments[0], ready_type))
@@ -122,7 +133,7 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
             return Py_NewRef(arguments[0]);
         if (result != -EINTR)
             return fail(object, result, "this Poll can't wait");
-        if (PyErr_CheckSignals() < 0)
+        if (run_handlers() < 0)
             return NULL;
     }
 }

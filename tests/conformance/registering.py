@@ -1,11 +1,14 @@
 """Registering, changing and ending registrations: R2, R8, R14."""
 
 import errno
+import fcntl
 import gc
 import os
 import pty
 import resource
+import select
 import tempfile
+import termios
 import threading
 import tty
 import weakref
@@ -452,7 +455,8 @@ def _(world: World) -> None:
 
     def work() -> None:
         os.close(master)
-        os.login_tty(slave)
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         tty = os.open("/dev/tty", os.O_RDWR | os.O_NONBLOCK)
         with Poll(backend=world.backend) as poll:
             poll.registry.register(tty, Token(1), R, world.trigger)
@@ -461,6 +465,7 @@ def _(world: World) -> None:
 
     try:
         with world.running_child(work):
+            assert select.select([master], [], [], 10)[0], "the child does not answer"
             assert os.read(master, 1) == b"y"
             os.write(master, b"x")
     finally:

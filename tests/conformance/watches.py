@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from children import wait_for_zombie
+
 from pollster import PathWatch, Process, Signals
 from pollster.watch import Watch
 
@@ -31,7 +33,9 @@ class Child:
             warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from 3.12 on
             self.pid = os.fork()
         if self.pid == 0:
-            os._exit(os.read(reader, 1)[0])
+            os.close(self._writer)  # so that it ends with its parent, whatever becomes of that
+            told = os.read(reader, 1)
+            os._exit(told[0] if told else 1)
         os.close(reader)
         self._reaped = False
 
@@ -47,7 +51,7 @@ class Child:
 
     def wait_for_end(self) -> None:
         """Returns when it can be waited for; it still can be."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        wait_for_zombie(self.pid)
 
     def reap(self) -> int:
         """Waits for it; returns its exit code."""
