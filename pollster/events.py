@@ -6,13 +6,14 @@ from typing import SupportsIndex, overload
 from pollster.backend._python import Ready
 from pollster.event import Event
 from pollster.raw import RawEvent
+from pollster.uncopied import Uncopied
 
 __all__ = ["Events"]
 
 _CAPACITY_MAX = 1 << 20
 
 
-class Events(Ready):
+class Events(Ready, Uncopied):
     """What one poll found: iterate over it, index it, ask for its length.
 
     It is filled by `Poll.poll(events)` and stays valid until the next poll with the same `Events`.

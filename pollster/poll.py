@@ -2,18 +2,19 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 from pollster import backend as backends
 from pollster.backend.selector import Selector
 from pollster.events import Events
 from pollster.registry import Registry
 from pollster.source import ReadableOnly
+from pollster.uncopied import Uncopied
 
 __all__ = ["Poll"]
 
 
-class Poll(ReadableOnly):
+class Poll(ReadableOnly, Uncopied):
     """A kernel queue: register sources with its `registry`, then `poll()` for their events.
 
     Parameters: `backend`, "epoll" or "kqueue"; None for what the environment variable
@@ -118,9 +119,6 @@ class Poll(ReadableOnly):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} can't be copied or pickled: it is the kernel's; open another")
 
     def __repr__(self) -> str:
         return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}>"

@@ -15,6 +15,7 @@ from pollster.interest import Interest
 from pollster.source import ReadableOnly, Source, SourceLike, descriptor_of
 from pollster.token import Token
 from pollster.trigger import Trigger
+from pollster.uncopied import Uncopied
 
 __all__ = ["Batch", "Registration", "Registry"]
 
@@ -33,7 +34,7 @@ class Registration(NamedTuple):
     trigger: Trigger
 
 
-class Registry(_python.Registry):
+class Registry(_python.Registry, Uncopied):
     """Registers sources with the Poll that it belongs to; `Poll.registry` is the only way to one.
 
     Its methods may be called from any thread while others poll: a waiting poll sees the effect.

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar, cast
 
 from pollster.token import Token
+from pollster.uncopied import Uncopied
 
 __all__ = ["Slab"]
 
@@ -13,7 +14,7 @@ _GENERATION = 1 << 32  # below it, the place; the first generation is 1
 _LAST = (1 << 64) - _GENERATION  # from here on a place has no further generation
 
 
-class Slab(Mapping[int, T], Generic[T]):
+class Slab(Mapping[int, T], Uncopied, Generic[T]):
     """Objects by Tokens that it makes: `insert` an object, and its events lead back to it.
 
     The lower 32 bits of a Token are its place, a small number that is used again; the upper ones

@@ -10,12 +10,13 @@ from pollster.interest import Interest
 from pollster.registry import Registry
 from pollster.token import Token
 from pollster.trigger import Trigger
+from pollster.uncopied import Uncopied
 
 __all__ = ["Timer"]
 
 
 @final
-class Timer(_python.Timer):
+class Timer(_python.Timer, Uncopied):
     """A source that is readable when a time has come: once, or again and again.
 
     Made by `Timer.after(seconds)`, `Timer.every(seconds)` or `Timer.at(deadline)`; `Timer()` is not

@@ -1,17 +1,17 @@
 """`Waker`: ends another thread's wait."""
 
 import errno
-from typing import NoReturn
 
 from pollster.backend.selector import Selector
 from pollster.errors import NotRegisteredError
 from pollster.registry import Registry
 from pollster.token import Token
+from pollster.uncopied import Uncopied
 
 __all__ = ["Waker"]
 
 
-class Waker:
+class Waker(Uncopied):
     """Makes a Poll report `token`, from any thread or signal handler, at any time.
 
     Several `wake()`s before the event is delivered are one event. There is nothing to drain, and a
@@ -91,9 +91,6 @@ class Waker:
                 number, f"{self!r} is not registered with this Poll; make a new Waker"
             )
         return self._selector.failure(number, f"no waker for {self._token!r}")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} can't be copied or pickled: make another")
 
     def __repr__(self) -> str:
         return f"<Waker {self._token!r}>"

@@ -14,6 +14,7 @@ from pollster.errors import AlreadyRegisteredError, NotRegisteredError
 from pollster.interest import Interest
 from pollster.token import Token
 from pollster.trigger import Trigger
+from pollster.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from pollster.registry import Registry
@@ -23,7 +24,7 @@ __all__ = ["Watch"]
 _REGISTER, _REREGISTER, _DEREGISTER = range(3)  # as selector.h numbers them
 
 
-class Watch:
+class Watch(Uncopied):
     """A source that happens outside of descriptors.
 
     It is registered with one Poll at a time, READABLE only. It has an event for each time that

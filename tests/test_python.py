@@ -8,6 +8,7 @@ import io
 import itertools
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -25,14 +26,21 @@ from pollster import (
     Events,
     Interest,
     NotRegisteredError,
+    PathWatch,
     Poll,
+    Process,
     Registry,
+    Signals,
+    Slab,
+    Timer,
     Token,
     Trigger,
     Waker,
 )
 from pollster.backend import _python
 from pollster.backend.selector import Selector
+
+from .conftest import counts_references
 
 R, W = Interest.READABLE, Interest.WRITABLE
 LEVEL = Trigger.LEVEL
@@ -142,14 +150,6 @@ def test_the_registry_of_a_poll_that_is_gone_is_closed(backend, fds) -> None:
         registry.register(fds.pipe()[0], Token(1), R)
 
 
-def test_events_have_no_copy(poll, fds) -> None:
-    import copy
-
-    watch_writers(poll, fds, 1)
-    with pytest.raises(TypeError):
-        copy.copy(poll.poll(timeout=0))
-
-
 LEAVES_IN_MID_EVENT = """
 import gc, os, sys
 from pollster import Events, Interest, Poll, Token
@@ -181,6 +181,7 @@ def test_a_poll_may_go_while_its_event_is_made(backend) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
+@counts_references
 def test_events_that_change_their_poll_are_not_lent_to_the_finalizers_of_the_old_one(
     backend, fds
 ) -> None:
@@ -236,6 +237,7 @@ def collected(make: Callable[[], weakref.ref]) -> Iterator[None]:
         gc.enable()
 
 
+@counts_references
 def test_a_source_that_holds_its_poll_is_collected_with_it(backend, no_leak, fds) -> None:
     def make() -> weakref.ref:
         poll, source = Poll(backend=backend), Object(fds.pipe()[1])
@@ -247,6 +249,7 @@ def test_a_source_that_holds_its_poll_is_collected_with_it(backend, no_leak, fds
         pass
 
 
+@counts_references
 def test_a_source_that_holds_its_events_and_their_iterator_is_collected(
     backend, no_leak, fds
 ) -> None:
@@ -261,6 +264,7 @@ def test_a_source_that_holds_its_events_and_their_iterator_is_collected(
         pass
 
 
+@counts_references
 def test_a_batch_that_its_source_holds_is_collected(backend, no_leak, fds) -> None:
     def make() -> weakref.ref:
         poll, source = Poll(backend=backend), Object(fds.pipe()[1])
@@ -286,6 +290,7 @@ def test_a_poll_that_is_dropped_warns_of_nothing(backend, no_leak, fds) -> None:
 # References
 
 
+@counts_references
 def test_a_registration_holds_its_source_and_token_and_no_more(poll, fds) -> None:
     source, token = Object(fds.pipe()[1]), Token(1 << 40)
     before = sys.getrefcount(source), sys.getrefcount(token)
@@ -312,6 +317,7 @@ def test_a_registration_holds_its_source_and_token_and_no_more(poll, fds) -> Non
     assert (sys.getrefcount(source), sys.getrefcount(token)) == before
 
 
+@counts_references
 @pytest.mark.skipif(
     sys.version_info >= (3, 12),
     reason="they are immortal from 3.12 on, and what was built for older Pythons counts (PEP 683)",
@@ -687,6 +693,7 @@ def test_events_that_were_used_keep_their_capacity(poll) -> None:
     assert events.capacity == 3
 
 
+@counts_references
 @pytest.mark.parametrize("kind", [_python.Selector, _python.Ready, _python.Registry])
 def test_the_types_of_the_module_are_made_without_arguments_and_collected(kind) -> None:
     things = [kind() for _ in range(100)]
@@ -695,13 +702,24 @@ def test_the_types_of_the_module_are_made_without_arguments_and_collected(kind) 
     gc.collect()
 
 
-def test_what_is_the_kernels_can_not_be_copied(poll) -> None:
+def test_what_there_is_once_can_not_be_copied(backend, poll, fds, tmp_path) -> None:
     """A copy of a Poll closed the original when it went away."""
-    things = [poll, poll.registry, poll.registry.batch(), Events(1), Waker(poll.registry, Token(1))]
+    watch_writers(poll, fds, 1)
+    watches = [
+        Signals(signal.SIGUSR1, backend=backend),
+        Process(os.getppid(), backend=backend),
+        PathWatch(tmp_path, backend=backend),
+    ]
+    things = [
+        *(poll, poll.registry, poll.registry.batch(), Waker(poll.registry, Token(1))),
+        *(Events(1), poll.poll(timeout=0), Timer(), Slab(), *watches),
+    ]
     for thing in things:
         for copied in (copy.copy, copy.deepcopy, pickle.dumps):
-            with pytest.raises(TypeError):
+            with pytest.raises(TypeError, match=re.escape(f"{thing!r} can't be copied or pickled")):
                 copied(thing)
+    for watch in watches:
+        watch.close()
     assert not poll.closed
 
 
