@@ -214,6 +214,15 @@ def open_descriptors() -> list[int]:
     return found
 
 
+CPYTHON = sys.implementation.name == "cpython"
+counts_references = pytest.mark.skipif(
+    not CPYTHON, reason="only CPython counts references, and frees what has none left at once"
+)
+shows_signatures = pytest.mark.skipif(
+    not CPYTHON, reason="only CPython shows signatures and docstrings of what is written in C"
+)
+
+
 @pytest.fixture
 def no_leak() -> Iterator[None]:
     """Fails a test after which the process has more descriptors than before.

@@ -9,6 +9,8 @@ import pytest
 import pollster
 import pollster.backend._python
 
+from .conftest import shows_signatures
+
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(pollster.__path__, "pollster.")
@@ -24,6 +26,7 @@ def test_the_examples_of_a_module_run(backend, monkeypatch, name) -> None:
     assert result.failed == 0
 
 
+@shows_signatures
 def test_the_examples_of_what_is_written_in_c_run(backend, monkeypatch) -> None:
     monkeypatch.setenv("POLLSTER_BACKEND", backend)
     result = doctest.testmod(pollster.backend._python)

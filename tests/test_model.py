@@ -169,6 +169,7 @@ class Programs(RuleBasedStateMachine):
         if not end.is_open or not end.is_socket or end.is_shut or watched:
             return
         with socket.socket(fileno=os.dup(end.fd)) as copy:
+            os.set_blocking(end.fd, False)  # PyPy has changed it, by the copy
             assert end.peer is not None
             if end.peer.is_open:
                 copy.shutdown(socket.SHUT_WR)

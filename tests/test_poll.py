@@ -19,6 +19,8 @@ import pytest
 
 from pollster import Events, Interest, Poll, Token, Trigger, Waker
 
+from .conftest import counts_references
+
 R, W = Interest.READABLE, Interest.WRITABLE
 
 
@@ -61,6 +63,7 @@ def test_any_use_of_a_closed_poll_is_a_value_error(backend) -> None:
     assert "closed" in repr(poll)
 
 
+@counts_references
 def test_a_poll_that_nobody_holds_closes_itself(no_leak, backend) -> None:
     Poll(backend=backend).poll(timeout=0)
 
@@ -72,6 +75,7 @@ def test_two_thousand_polls_leak_nothing(no_leak, backend) -> None:
             assert len(poll.poll(timeout=0)) == 1
 
 
+@counts_references
 def test_what_a_poll_gave_does_not_keep_it_open(no_leak, backend) -> None:
     poll = Poll(backend=backend)
     events, registry = poll.poll(timeout=0), poll.registry

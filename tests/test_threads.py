@@ -27,6 +27,8 @@ from pollster import (
     Waker,
 )
 
+from .conftest import counts_references
+
 R, W = Interest.READABLE, Interest.WRITABLE
 LEVEL, EDGE, ONESHOT = Trigger.LEVEL, Trigger.EDGE, Trigger.ONESHOT
 WAIT = 60.0  # seconds until a thread that is not done hangs
@@ -524,6 +526,7 @@ class Watched:
         return self.source.fileno()
 
 
+@counts_references
 @pytest.mark.parametrize("how", ["deregister", "close"])
 def test_sources_are_freed_whichever_thread_was_first(backend, pairs, how) -> None:
     sources = pairs(4)

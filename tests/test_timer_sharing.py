@@ -18,7 +18,7 @@ import pytest
 import pollster.backend
 from pollster import Events, Interest, Poll, Timer, Token, Waker
 
-from .conftest import WAIT
+from .conftest import WAIT, counts_references
 from .timers import FAR, R, due_now, register
 
 FOLDER = Path(__file__).with_name("system_calls")
@@ -175,6 +175,7 @@ def test_the_poll_keeps_it_alive_while_it_is_registered(poll) -> None:
     assert registration.source.expirations() == 1
 
 
+@counts_references
 def test_a_poll_with_timers_is_let_go_of(backend, no_leak) -> None:
     poll = Poll(backend=backend)
     poll.fileno()

@@ -467,7 +467,8 @@ signal.pause()
             wait_until_ended(pid, queue)
 
     @pytest.mark.skipif(
-        not sys.platform.startswith("linux"), reason="a subreaper is made by Linux's prctl(2)"
+        not (sys.platform.startswith("linux") and hasattr(os, "waitid")),
+        reason="a subreaper is made by Linux's prctl(2), and PyPy has no os.waitid()",
     )
     def test_orphans_are_waited_for_and_the_statuses_of_children_kept(
         self, start: Start, queue: str
