@@ -101,8 +101,8 @@ PyObject *event_of(SelectorObject *self, uint64_t entry);
 PyObject *new_event(PyObject *token, uint32_t readiness);
 PyObject *new_token(PyObject *number);
 
-/* Thousands of Events do not fit into the processor's caches: this fetches one that is told soon.
- */
+/* Thousands of them do not fit into the processor's caches: this fetches the Event that is told
+ * soon, or what it will be made of and the source, which is what who is told looks at next. */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
 
 /* Gives what is registered the generation that it has by now: its earlier events are not told. */

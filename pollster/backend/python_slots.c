@@ -129,8 +129,12 @@ static int remember(slot *s, uint32_t readiness, PyObject *event) {
 
 void prefetch_event(const SelectorObject *self, uint64_t entry) {
     uint32_t index = (uint32_t)entry & REGISTRATIONS_MAX;
-    if (index < self->extent)
-        __builtin_prefetch(self->slots[index].event, 1);
+    if (index >= self->extent)
+        return;
+    const slot *s = &self->slots[index];
+    __builtin_prefetch(s->event ? s->event : s->token, 1);
+    if (!s->event)
+        __builtin_prefetch(s->source, 1);
 }
 
 PyObject *event_of(SelectorObject *self, uint64_t entry) {
