@@ -186,7 +186,7 @@ def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
         where = run(python, "-c", "import pollster; print(pollster.__file__)", cwd=tree, more=more)
         check(str(work) in where, f"{name} imports the pollster of {where}")
         print(f"dist: the tests with {name}")
-        tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        tests: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(tests, cwd=tree, env={**os.environ, **more}, check=False)
         check(done.returncode == 0, f"the tests with {name} failed")
 

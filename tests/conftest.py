@@ -17,6 +17,9 @@ import pytest
 import pollster.backend
 from pollster import Event, Poll
 
+# What several files have in common is found under any of pytest's import modes.
+sys.path.insert(0, str(Path(__file__).parent))
+
 WAIT = 10.0  # seconds until a test that still waits has failed
 
 Ready = dict[int, set[str]]

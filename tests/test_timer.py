@@ -6,6 +6,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 import pytest
+from deadlines import FAR, R, due_now, register
 
 from pollster import (
     Event,
@@ -17,7 +18,6 @@ from pollster import (
 )
 
 from .conftest import WAIT, open_descriptors
-from .timers import FAR, R, due_now, register
 
 # When it expires
 

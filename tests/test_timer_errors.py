@@ -8,6 +8,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 import pytest
+from deadlines import FAR, R, due_now, register
 
 from pollster import (
     AlreadyRegisteredError,
@@ -21,7 +22,6 @@ from pollster import (
 )
 
 from .conftest import WAIT
-from .timers import FAR, R, due_now, register
 
 
 @pytest.mark.parametrize("make", [Timer.after, Timer.every, Timer().set_after, Timer().set_every])

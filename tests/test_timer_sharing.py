@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deadlines import FAR, R, due_now, register
 
 import pollster.backend
 from pollster import Events, Interest, Poll, Timer, Token, Waker
 
 from .conftest import WAIT, counts_references
-from .timers import FAR, R, due_now, register
 
 FOLDER = Path(__file__).with_name("system_calls")
 

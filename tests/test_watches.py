@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from children import wait_for_zombie
 
 import pollster.backend
 from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
 
-from .children import wait_for_zombie
 from .conftest import CPYTHON, counts_references, in_child, no_more_descriptors
 
 R = Interest.READABLE

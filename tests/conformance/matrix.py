@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+# As a program it has no conftest.py that lets what all tests share be imported.
+sys.path.append(str(Path(__file__).parents[1]))
+
 from case import CASES, RULES, Case, variants
 from differences import DIFFERENCES, known
 from runner import backends, run

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# The modules here and in tests are found under any of pytest's import modes.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# The modules beside this one are found under any of pytest's import modes.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from linux_kqueue import LinuxKqueue, build
