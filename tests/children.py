@@ -1,7 +1,11 @@
-"""Children of a test that have ended, and are left for somebody else to wait for."""
+"""Children of a test: one that works meanwhile, and one that has ended and waits to be reaped."""
 
+import contextlib
 import os
 import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cffi
@@ -24,3 +28,32 @@ def wait_for_zombie(pid: int) -> None:
     libc: Any = ffi.dlopen(None)
     if libc.waitid(p_pid, pid, information, wexited | WNOWAIT) < 0:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
+
+
+@contextlib.contextmanager
+def running_child(work: Callable[[], object]) -> Iterator[None]:
+    """Runs work in a forked child meanwhile, and fails where it fails."""
+    with warnings.catch_warnings():
+        # 3.12 warns of forks while threads run, which is what some of these tests are about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    try:
+        yield
+    finally:
+        _, status = os.waitpid(child, 0)
+    assert status == 0, "the child failed: see its traceback"
+
+
+def in_child(work: Callable[[], object]) -> None:
+    """Runs work in a forked child, and fails where it fails."""
+    with running_child(work):
+        pass

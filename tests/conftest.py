@@ -7,8 +7,6 @@ import resource
 import socket
 import sys
 import time
-import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -254,32 +252,3 @@ def no_more_descriptors() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextlib.contextmanager
-def running_child(work: Callable[[], object]) -> Iterator[None]:
-    """Runs work in a forked child meanwhile, and fails where it fails."""
-    with warnings.catch_warnings():
-        # 3.12 warns of forks while threads run, which is what some of these tests are about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    try:
-        yield
-    finally:
-        _, status = os.waitpid(child, 0)
-    assert status == 0, "the child failed: see its traceback"
-
-
-def in_child(work: Callable[[], object]) -> None:
-    """Runs work in a forked child, and fails where it fails."""
-    with running_child(work):
-        pass

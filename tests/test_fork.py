@@ -8,10 +8,9 @@ import threading
 import warnings
 
 import pytest
+from children import in_child
 
 from pollster import Events, Interest, Poll, Token, Waker
-
-from .conftest import in_child
 
 R, W = Interest.READABLE, Interest.WRITABLE
 

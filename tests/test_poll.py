@@ -228,10 +228,10 @@ def interrupt(poll: Poll, handler, after_waking: Waker) -> None:
     """
     me = threading.get_ident()
     before = signal.signal(signal.SIGUSR1, handler)
-    handled = threading.Event()
-    stop = threading.Event()
+    begin, handled, stop = (threading.Event() for _ in range(3))
 
     def send() -> None:
+        begin.wait()  # a handler that raises does not do so while the thread is being started
         for _ in range(20):
             if stop.is_set():
                 return
@@ -246,9 +246,11 @@ def interrupt(poll: Poll, handler, after_waking: Waker) -> None:
     thread = threading.Thread(target=send)
     try:
         thread.start()
+        begin.set()
         poll.poll()
     finally:
         stop.set()
+        begin.set()
         handled.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
@@ -278,6 +280,7 @@ def test_a_handler_that_raises_ends_a_poll(poll) -> None:
         pass
 
     def handler(*arguments: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # further ones would end other things
         raise StopError
 
     waker = Waker(poll.registry, Token(5))

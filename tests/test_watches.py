@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from children import wait_for_zombie
+from children import in_child, wait_for_zombie
 
 import pollster.backend
 from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
 
-from .conftest import CPYTHON, counts_references, in_child, no_more_descriptors
+from .conftest import CPYTHON, counts_references, no_more_descriptors
 
 R = Interest.READABLE
 ONE, TWO = signal.SIGUSR1, signal.SIGUSR2

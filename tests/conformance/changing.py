@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
+from children import in_child
 from sources import READABLE_KINDS, SOCKETS, STREAMS, UNIX
 from world import BOTH, READABLE, WRITABLE, WRITE_CLOSED, R, W, World, batch_of
 
@@ -364,7 +365,7 @@ def _(world: World) -> None:
         with world.refused(RuntimeError, 0, "process that forked"):
             begun.__exit__(None, None, None)
 
-    world.child(work)
+    in_child(work)
     assert registered(world) == []
     begun.__exit__(None, None, None)
     assert batch_of(world.poll.poll(timeout=0)) == {1: WRITABLE}

@@ -4,6 +4,7 @@ import errno
 import os
 
 from case import EVERY_TRIGGER, LEVEL, ONESHOT, case
+from children import running_child
 from sources import READABLE_KINDS, SOCKETS, STREAMS, WRITABLE_KINDS, FileEnd
 from world import READABLE, WRITABLE, R, W, World
 
@@ -179,7 +180,7 @@ def _(world: World) -> None:
         os.close(done)
         os.read(go, 1)
 
-    with world.running_child(work):
+    with running_child(work):
         os.close(go)
         ours.sock.close()
         try:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from case import LEVEL, case
+from children import in_child
 from sources import STREAMS
 from world import READABLE, WRITABLE, R, W, World, batch_of, descriptors
 
@@ -44,7 +45,7 @@ def _(world: World) -> None:
             with world.refused(RuntimeError, 0, "process that forked"):
                 use()
 
-    world.child(work)
+    in_child(work)
     waker.wake()
     world.expect({1: WRITABLE, 2: READABLE})
 
@@ -61,7 +62,7 @@ def _(world: World) -> None:
         world.poll.close()
         assert world.poll.closed
 
-    world.child(work)
+    in_child(work)
     peer.send(b"x")
     waker.wake()
     world.expect({1: READABLE, 2: READABLE})
@@ -83,7 +84,7 @@ def _(world: World) -> None:
             assert batch_of(own.poll(timeout=0)) == {5: WRITABLE, 6: READABLE}
             own.registry.deregister(ours.sock)
 
-    world.child(work)
+    in_child(work)
     world.expect({1: WRITABLE})
     peer.send(b"x")
     world.rearm()
@@ -107,7 +108,7 @@ def _(world: World) -> None:
         os.write(writer, b"x")
         assert os.read(reader, 1) == b"x"
 
-    world.child(work)
+    in_child(work)
     world.expect({})
 
 

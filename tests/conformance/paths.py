@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from case import LEVEL, Gate, case
+from children import in_child
 from watches import append
 from world import READABLE, World
 
@@ -388,4 +389,4 @@ def _(world: World) -> None:
         with world.refused(PermissionError, errno.EACCES, str(path)):
             PathWatch(path, backend=world.backend)
 
-    world.child(work)
+    in_child(work)

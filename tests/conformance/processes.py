@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from case import LEVEL, case
+from children import in_child
 from sources import WAIT
 from watches import Child
 from world import READABLE, NotHere, World
@@ -144,7 +145,7 @@ def _(world: World) -> None:
 
     for fd in (reader, writer, told, tell):
         world.keep_fd(fd)
-    world.child(make_grandchild)
+    in_child(make_grandchild)
     process = world.keep(Process(int(os.read(told, 20)), backend=world.backend))
     world.register(process, 1)
     world.expect({})

@@ -14,6 +14,7 @@ import tty
 import weakref
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
+from children import running_child
 from sources import PIPES, READABLE_KINDS, SOCKETS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS, FileEnd
 from world import BOTH, READABLE, WRITABLE, WRITE_CLOSED, R, W, World
 
@@ -464,7 +465,7 @@ def _(world: World) -> None:
             assert [str(event) for event in poll.poll(timeout=10)] == ["<Event Token(1) readable>"]
 
     try:
-        with world.running_child(work):
+        with running_child(work):
             assert select.select([master], [], [], 10)[0], "the child does not answer"
             assert os.read(master, 1) == b"y"
             os.write(master, b"x")

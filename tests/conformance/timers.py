@@ -4,6 +4,7 @@ import errno
 import time
 
 from case import EVERY_TRIGGER, LEVEL, case
+from children import in_child
 from sources import WAIT
 from world import READABLE, WRITABLE, R, W, World, batch_of
 
@@ -263,5 +264,5 @@ def _(world: World) -> None:
                 use()
         world.poll.close()
 
-    world.child(work)
+    in_child(work)
     see_until(world, 1)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection
 
 from case import EVERY_TRIGGER, LEVEL, case
+from children import in_child
 from watches import HAPPENINGS, RULES, Happening
 from world import ONESHOTS, READABLE, R, W, World, batch_of, descriptors
 
@@ -275,7 +276,7 @@ def _(world: World) -> None:
             own.registry.register(parent, Token(1), R, world.trigger)
             assert not own.poll(timeout=0)
 
-    world.child(work)
+    in_child(work)
     world.expect({})
     happening.happen()
     world.expect({1: READABLE})

@@ -20,8 +20,6 @@ import os
 import tempfile
 import threading
 import time
-import traceback
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,33 +377,6 @@ class World:
         assert not thread.is_alive(), "the thread did not end"
         if failures:
             raise failures[0]
-
-    def child(self, work: Callable[[], object]) -> None:
-        """Runs work in a forked child, sees it end, and fails where it failed."""
-        with self.running_child(work):
-            pass
-
-    @contextlib.contextmanager
-    def running_child(self, work: Callable[[], object]) -> Iterator[None]:
-        """Runs work in a forked child meanwhile."""
-        with warnings.catch_warnings():
-            # 3.12 warns of forks while threads run.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                work()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        try:
-            yield
-        finally:
-            _, status = os.waitpid(pid, 0)
-        assert status == 0, "the child failed: see its traceback"
 
 
 NOTHING = Owed(frozenset(), frozenset())
