@@ -217,7 +217,8 @@ def open_descriptors() -> list[int]:
 
 CPYTHON = sys.implementation.name == "cpython"
 counts_references = pytest.mark.skipif(
-    not CPYTHON, reason="only CPython counts references, and frees what has none left at once"
+    not CPYTHON,
+    reason="only CPython counts references, tells what it tracks, and frees the unheld at once",
 )
 shows_signatures = pytest.mark.skipif(
     not CPYTHON, reason="only CPython shows signatures and docstrings of what is written in C"

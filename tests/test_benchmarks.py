@@ -18,7 +18,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(os, "eventfd"),
+    sys.platform != "linux" or not hasattr(os, "eventfd"),
     reason="the contenders are Linux's epoll, on CPython (benchmarks/README.md)",
 )
 

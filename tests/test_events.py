@@ -117,8 +117,11 @@ def test_an_event_can_be_copied_and_matched(name) -> None:
 
 
 @shows_signatures
-def test_an_event_is_made_with_its_predicates_by_position_or_by_name() -> None:
+def test_the_signature_of_an_event_has_its_predicates() -> None:
     assert list(inspect.signature(Event).parameters) == ["token", *PREDICATES]
+
+
+def test_an_event_is_made_with_its_predicates_by_position_or_by_name() -> None:
     assert Event(1, True, False, True) == Event(Token(1), is_readable=True, is_priority=True)
 
 

@@ -90,6 +90,11 @@ class TestRunning:
         one, two = (running.expect_start(name) for name in ("one", "two"))
         for _ in range(2):  # whichever ends first
             running.expect(r"supervisor: (one|two): is not to be started again")
+        ends = [line for line in running.lines if " exited with status 0 after " in line]
+        assert sorted(line.partition(" exited")[0] for line in ends) == [
+            f"supervisor: one: pid {one}",
+            f"supervisor: two: pid {two}",
+        ]
         printed = [line for line in running.lines if not line.startswith("supervisor: ")]
         prefix = f"one[{one}]: "
         assert [line for line in printed if line.startswith(prefix)] == [

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import tempfile
 
-from children import wait_for_zombie
 from replay import Replay
 from scenario import replays
 
@@ -67,7 +66,7 @@ def processes(r: Replay) -> None:
     r.saw(f"waitpid=child status={status}")
     zombie = child(r, 17, "exit 4")
     go_on(zombie)
-    wait_for_zombie(zombie.pid)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     r.change(2)
     r.wait("zombie child registered after its exit")
     zombie.wait()

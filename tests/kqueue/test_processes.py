@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from children import wait_for_zombie
 from linux_kqueue import Filter, Flag, Kevent, LinuxKqueue, Proc
 from replay import GLIMPSE, PATIENCE, is_asleep, wait_until
 
@@ -41,7 +40,7 @@ def go_on(child: Child) -> None:
 
 def become_zombie(child: Child) -> None:
     go_on(child)
-    wait_for_zombie(child.pid)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
 
 def watch(pid: int, flags: int = 0, fflags: int = Proc.EXIT) -> Kevent:
