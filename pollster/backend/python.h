@@ -102,7 +102,8 @@ PyObject *new_event(PyObject *token, uint32_t readiness);
 PyObject *new_token(PyObject *number);
 
 /* Thousands of them do not fit into the processor's caches: this fetches the Event that is told
- * soon, or what it will be made of and the source, which is what who is told looks at next. */
+ * soon. Where it is yet to be made, the token that it is made of, and the source, since that is
+ * what a program looks at next: see benchmarks/timers.py, run-close. */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
 
 /* Gives what is registered the generation that it has by now: its earlier events are not told. */

@@ -96,7 +96,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
 }
 
 /* PyPy's PyErr_CheckSignals() does nothing: there, handlers run between two instructions of Python
-   code, unless that was compiled. */
+ * code, unless that was compiled. */
 static int run_handlers(void) {
 #ifdef PYPY_VERSION
     PyObject *names = PyDict_New();
