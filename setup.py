@@ -58,8 +58,9 @@ setup(
     ext_modules=[
         Extension(
             "pollster.backend._python",
-            sorted(glob("pollster/backend/python*.c")),
-            depends=sorted(glob("pollster/backend/*.h")),
+            sorted(glob("pollster/backend/python/*.c")),
+            depends=sorted(glob("pollster/backend/**/*.h", recursive=True)),
+            include_dirs=["pollster/backend"],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
             py_limited_api=LIMITED_API,
         )

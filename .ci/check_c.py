@@ -16,21 +16,23 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BACKEND = CHECKOUT / "pollster" / "backend"
 KQUEUE = CHECKOUT / "tests" / "kqueue"
 HEADERS = CHECKOUT / "tests" / "headers"
-LINUX_ONLY = [KQUEUE, CHECKOUT / "benchmarks" / "c", CHECKOUT / "tests" / "system_calls"]
+OTHERS = [KQUEUE, CHECKOUT / "benchmarks" / "c", CHECKOUT / "tests" / "system_calls"]
+LINUX_ONLY = [BACKEND / "epoll", *OTHERS]
 LINUX = sys.platform.startswith("linux")
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O2", "-fsyntax-only"]
 
 
 def is_for_linux(source: Path) -> bool:
     """Whether only Linux has the headers that a file includes."""
-    return source.parent in LINUX_ONLY or source.name.startswith("epoll")
+    return source.parent in LINUX_ONLY
 
 
 def main() -> int:
     """Runs both checks; returns the exit code. HEADERS is compiled by check_headers.py."""
-    folders = [BACKEND, CHECKOUT / "tests" / "sanitizers", *LINUX_ONLY]
-    sources = sorted(file for folder in folders for file in folder.glob("*.c"))
-    headers = sorted([*BACKEND.glob("*.h"), *KQUEUE.rglob("*.h"), *HEADERS.glob("*.[ch]")])
+    folders = [*OTHERS, CHECKOUT / "tests" / "sanitizers"]
+    others = [file for folder in folders for file in folder.glob("*.c")]
+    sources = sorted([*BACKEND.rglob("*.c"), *others])
+    headers = sorted([*BACKEND.rglob("*.h"), *KQUEUE.rglob("*.h"), *HEADERS.glob("*.[ch]")])
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:
         print("no C compiler: install one (Debian: gcc; macOS: xcode-select --install)")

@@ -94,7 +94,7 @@ def compile_sources(target: Target, module: Extension, python: Path, folder: Pat
     cc = ["-target", target.triple, *FLAGS, *module.extra_compile_args, *macros, *includes]
     objects = []
     for source in map(Path, module.sources):
-        objects.append(folder / f"{module.name}.{source.stem}.o")
+        objects.append(folder / f"{module.name}.{source.parent.name}.{source.stem}.o")
         run(*cc, "-isystem", python, "-c", source, "-o", objects[-1])
     return objects
 

@@ -1,4 +1,4 @@
-"""`Event`: one source is ready. It is C's, which makes many and keeps them: python_event.c."""
+"""`Event`: one source is ready. It is made in C, many at a time: `backend/python/event.c`."""
 
 from pollster.backend._python import Event
 

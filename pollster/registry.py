@@ -192,7 +192,7 @@ class Registry(_python.Registry, Uncopied):
             self._refuse(number, source, fd, what)
 
     def _refuse(self, number: int, source: SourceLike, fd: int, what: int) -> NoReturn:
-        """Raises what an errno means; python_registry.c calls it, too."""
+        """Raises what an errno means; backend/python/methods.c calls it, too."""
         raise failure(self._selector, number, source, fd, CHANGES[what])
 
     def _descriptor_before(self, source: object, what: int) -> int:

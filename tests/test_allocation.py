@@ -1,7 +1,7 @@
 """What a running program allocates: nothing that grows.
 
-Memory is that which tracemalloc sees: all that Python and `python*.c` ask for. What the back end's
-tables take is counted by the process's own size, where that would show.
+Memory is that which tracemalloc sees: all that Python and `backend/python` ask for. What the back
+end's tables take is counted by the process's own size, where that would show.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""What `python*.c` promises to the interpreter: iterators, arguments, references, no crash."""
+"""What `backend/python` promises to the interpreter: iterators, arguments, references, no crash."""
 
 import contextlib
 import copy

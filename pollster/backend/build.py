@@ -14,7 +14,8 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 
-# On which systems each is built: what sys.platform begins with there. A system may have several.
+# Each is the folder of its name. On which systems it is built: what sys.platform begins with there.
+# A system may have several.
 SYSTEMS = {
     "epoll": ("linux",),
     "kqueue": ("darwin", "freebsd", "netbsd", "openbsd", "dragonfly"),
@@ -27,9 +28,8 @@ def native(platform: str = sys.platform) -> tuple[str, ...]:
 
 
 def sources(name: str) -> list[Path]:
-    """Returns the C files of a back end: its own, and those that all have."""
-    patterns = f"{name}.c", f"{name}_*.c", "selector*.c"
-    return [file for pattern in patterns for file in sorted(HERE.glob(pattern))]
+    """Returns the C files of a back end: those of its folder, and those that all share."""
+    return [file for folder in (name, "common") for file in sorted(HERE.glob(f"{folder}/*.c"))]
 
 
 def declarations() -> str:
@@ -55,7 +55,7 @@ def builder(
     """
     # Files of any size and inode number, also where glibc has 32 bits for them.
     linux = [("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64")]
-    own = [here / file.name for file in sources(name)]
+    own = [here / file.relative_to(HERE) for file in sources(name)]
     ffi = FFI()
     ffi.cdef(declarations() + extra)
     ffi.set_source(
@@ -63,7 +63,7 @@ def builder(
         '#include "selector.h"\n' + extra,
         sources=[str(path) for path in [*own, *more]],
         include_dirs=[str(path) for path in [here, *include_dirs]],
-        depends=[str(here / file.name) for file in HERE.glob("*.h")],
+        depends=[str(here / file.relative_to(HERE)) for file in HERE.rglob("*.h")],
         define_macros=linux if platform.startswith("linux") else [],
         extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-pthread"],
         extra_link_args=["-pthread"],

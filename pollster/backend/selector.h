@@ -1,7 +1,7 @@
 /* The kernel contract: what a kernel queue can do, the same on one page for every kernel.
  *
- * epoll.c and kqueue.c each implement all of it; registrations.h holds the bookkeeping that they
- * share. Above this page nothing asks which kernel it runs on.
+ * A folder for each kernel, epoll/ and kqueue/, implements all of it together with common/, which
+ * has what they share; python/ calls it. Above this page nothing asks which kernel it runs on.
  *
  * Words. A *registration* has an index from 1 on; its *generation* tells it from earlier ones at
  * the same index, and from itself under an earlier token. A *readiness* is a set of READY_ bits.
@@ -169,7 +169,7 @@ int timer_set(timer *t, int64_t deadline, int64_t period);
 int64_t timer_expirations(timer *t);
 int timer_look(timer *t);
 
-/* What python*.c call, which are compiled apart from the back ends. */
+/* What python/ calls, which is compiled apart from the back ends. */
 typedef struct {
     int (*apply)(selector *s, change *changes, int n);
     batch *(*batch_new)(selector *s, int capacity);

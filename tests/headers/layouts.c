@@ -31,7 +31,7 @@ _Static_assert(IN_MODIFY == 2 && IN_ATTRIB == 4 && IN_CREATE == 0x100 && IN_DELE
                    IN_DELETE_SELF == 0x400 && IN_MOVE_SELF == 0x800 && IN_IGNORED == 0x8000,
                "changes");
 
-/* What epoll_processes.c and epoll.c write out, since older headers do not have it. */
+/* What epoll/processes.c and epoll/epoll.c write out, since older headers do not have it. */
 _Static_assert(P_PIDFD == 3, "waitid's pidfd");
 _Static_assert(sizeof(struct __kernel_timespec) == 16 &&
                    offsetof(struct __kernel_timespec, tv_nsec) == 8,

@@ -1,11 +1,11 @@
 /* What the kqueue files share: the selector, the changes, and the parts that stand in files of
- * their own. kqueue.c is the kernel file, kqueue_pipes.c knows pipes whose reader is gone,
- * kqueue_user.c user events and what stands in for them.
+ * their own. kqueue.c is the kernel file, changes.c makes single changes and batch.c many, pipes.c
+ * knows pipes whose reader is gone, user.c user events and what stands in for them.
  *
  * The types of struct kevent's fields are never named: NetBSD's differ. */
 #ifndef POLLSTER_KQUEUE_H
 #define POLLSTER_KQUEUE_H
-#include "kernel.h"
+#include "common/kernel.h"
 #include <fcntl.h>
 #include <sys/types.h>
 /* After sys/types.h: older systems' header needs it. */
@@ -46,7 +46,7 @@ typedef struct {
 #define NO_READ 32   /* write end of a pipe */
 #define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
 #define STALE 128    /* hung up, and then its number was closed or reused */
-#define GATHERED 512 /* its changes stand in a list: see kqueue_batch.c */
+#define GATHERED 512 /* its changes stand in a list: see batch.c */
 #define MARKED 256   /* hung up: has a disabled knote for READ, which a close would remove */
 
 static inline uint64_t key_from(udata_t udata) {
@@ -123,7 +123,7 @@ static inline unsigned kq_wanted(const registration *r) {
            (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
 }
 
-/* kqueue_changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is
+/* changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is
  * not there: 0 where that is as good. */
 int kq_look_at(registration *r);
 int kq_explain_missing(selector *s, uint32_t index);
@@ -131,19 +131,27 @@ int kq_explain_missing(selector *s, uint32_t index);
 /* kqueue.c: puts a readiness into the batch, as the trigger allows. */
 void kq_put(selector *s, room *b, registration *r, uint32_t ready);
 
-/* kqueue_pipes.c. A hung-up pipe is reported from its list while it is due. */
+/* pipes.c. A hung-up pipe is reported from its list while it is due. */
 int kq_hang(kqueue_selector *k, uint32_t index, bool due);
 void kq_unhang(kqueue_selector *k, uint32_t index);
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
 
-/* kqueue_user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
+/* user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
  * sees it. */
 int kq_open_bell(kqueue_selector *k);
 void kq_forget_bell(kqueue_selector *k);
 int kq_ring(kqueue_selector *k);
 void kq_hush(kqueue_selector *k);
+
+/* Triggers a user event; or does the same by a pipe, that is read when its event comes. */
+int kq_trigger(selector *s, uint32_t ident, udata_t udata);
+int kq_open_pipe(int ends[2]);
+int kq_write_byte(int fd);
+void kq_drain(int fd);
+
+/* wakers.c */
 void kq_put_waker(selector *s, room *b, registration *r);
 
 #endif

@@ -1,5 +1,5 @@
 /* Signals: EVFILT_SIGNAL, which counts them whatever becomes of them. */
-#include "kqueue_watches.h"
+#include "watches.h"
 
 const bool kernel_counts_signals = true;
 

@@ -1,6 +1,6 @@
 /* The base of Timer: what a program of thousands of deadlines does for each of them. */
-#include "python_timers.h"
-#include "clock.h"
+#include "timers.h"
+#include "common/clock.h"
 #include "python.h"
 
 #define NEVER INT64_MAX

@@ -2,8 +2,8 @@
  * headers say otherwise does not compile, rather than misbehave. */
 #ifndef POLLSTER_EPOLL_ASSUMPTIONS_H
 #define POLLSTER_EPOLL_ASSUMPTIONS_H
+#include "common/watches.h"
 #include "epoll.h"
-#include "watches.h"
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/epoll.h>

@@ -1,7 +1,7 @@
 /* Many changes in one system call.
  *
  * They are gathered, with EV_RECEIPT, so that the kernel says of each how it went. One that was
- * refused is undone and made again alone, since only kqueue_changes.c knows what a refusal means.
+ * refused is undone and made again alone, since only changes.c knows what a refusal means.
  * What wants a look first (a number that may have been reused, a hung-up pipe) is made alone. */
 #include "kqueue.h"
 

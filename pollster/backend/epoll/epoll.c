@@ -1,12 +1,6 @@
-/* epoll(7).
- *
- * epoll keys on the fd's number and the open file together. Where a copy of the file lives on (dup,
- * a child process) a closed fd is still reported, and can't be deleted: its number means nothing
- * any more, or something else. Such a ghost is found when it reports too often, and left behind by
- * moving to a new epoll. Others (an outer Poll) must not notice, so they get a front: an epoll
- * whose only member is the working one. */
+/* epoll(7): the kernel file, and how its events are decoded. */
 #include "epoll.h"
-#include "epoll_assumptions.h"
+#include "assumptions.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -16,21 +10,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-typedef struct {
-    selector common;
-    int kick;       /* an eventfd; its use is in send_waiters_away() */
-    int front;      /* -1 until somebody asks for a descriptor */
-    uint32_t stale; /* reports of what is not registered, since the last move */
-} epoll_selector;
-
-#define STALE_MAX 1000   /* more than races between threads make */
-#define CHECK_EVERY 4096 /* batches: of each such one all sources are checked */
-
-/* registration.state */
-#define MUTED 1    /* what the kernel repeats says nothing about the interest: see mute() */
-#define DISARMED 2 /* ONESHOT: has reported */
-#define GHOST 4    /* its fd was closed */
 
 const size_t kernel_selector_size = sizeof(epoll_selector);
 const size_t kernel_place_size = sizeof(struct epoll_event);
@@ -45,7 +24,7 @@ int kernel_open(selector *s) {
 
 /* Makes all waits on the present epoll return, for good. The eventfd stays open: who waits may be
  * slow to wake, and would sleep on if it were gone by then. */
-static int send_waiters_away(epoll_selector *e) {
+int ep_send_waiters_away(epoll_selector *e) {
     struct epoll_event always = {.events = EPOLLIN, .data.u64 = OWN_INDEX};
     if (e->kick < 0)
         e->kick = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -57,7 +36,7 @@ static int send_waiters_away(epoll_selector *e) {
 }
 
 int kernel_kick(selector *s) {
-    return send_waiters_away((epoll_selector *)s);
+    return ep_send_waiters_away((epoll_selector *)s);
 }
 
 void kernel_close(selector *s) {
@@ -78,7 +57,7 @@ void kernel_forget(selector *s) {
     kernel_close(s);
 }
 
-static int show_in_front(const epoll_selector *e) {
+int ep_show_in_front(const epoll_selector *e) {
     struct epoll_event any = {.events = EPOLLIN};
     return epoll_ctl(e->front, EPOLL_CTL_ADD, e->common.fd, &any);
 }
@@ -88,121 +67,13 @@ int kernel_fd(selector *s) {
     if (e->front >= 0)
         return e->front;
     e->front = epoll_create1(EPOLL_CLOEXEC);
-    if (e->front >= 0 && show_in_front(e) == 0)
+    if (e->front >= 0 && ep_show_in_front(e) == 0)
         return e->front;
     int error = errno;
     if (e->front >= 0)
         close(e->front);
     e->front = -1;
     return -error;
-}
-
-/* Registering */
-
-static int control(int epoll, selector *s, int operation, uint32_t index) {
-    const registration *r = &s->all.at[index];
-    struct epoll_event change = {.data.u64 = key_of(index, r->generation)};
-    if (r->interest & INTEREST_READABLE)
-        change.events |= EPOLLIN | EPOLLRDHUP;
-    if (r->interest & INTEREST_WRITABLE)
-        change.events |= EPOLLOUT;
-    if (r->interest & INTEREST_PRIORITY)
-        change.events |= EPOLLPRI;
-    if (r->trigger & TRIGGER_EDGE || r->state & MUTED)
-        change.events |= EPOLLET;
-    if (r->trigger & TRIGGER_ONESHOT)
-        change.events |= EPOLLONESHOT;
-    if (r->state & DISARMED)
-        change.events = EPOLLONESHOT; /* a hang-up comes all the same, once, and is dropped */
-    return epoll_ctl(epoll, operation, r->fd, &change) < 0 ? -errno : 0;
-}
-
-int kernel_add(selector *s, uint32_t index) {
-    if (s->all.at[index].fd == ((epoll_selector *)s)->front)
-        return -EINVAL; /* in itself; the front alone would only be a circle, ELOOP */
-    int result = control(s->fd, s, EPOLL_CTL_ADD, index);
-    /* A ghost's file that came back under its number (dup): the kernel has it, nobody else. */
-    if (result == -EEXIST && !registration_of(&s->all, s->all.at[index].fd))
-        result = control(s->fd, s, EPOLL_CTL_MOD, index);
-    return result;
-}
-
-/* EPERM: the number is a regular file's now, which was never registered. */
-int kernel_modify(selector *s, uint32_t index, const registration *before) {
-    if (before->state == 0 && is_unchanged(&s->all.at[index], before))
-        return 0;
-    s->all.at[index].state = 0;
-    int result = control(s->fd, s, EPOLL_CTL_MOD, index);
-    if (result < 0)
-        s->all.at[index].state = before->state;
-    return result == -EPERM ? -ENOENT : result;
-}
-
-int kernel_delete(selector *s, uint32_t index) {
-    if (epoll_ctl(s->fd, EPOLL_CTL_DEL, s->all.at[index].fd, NULL) == 0 || errno == EBADF)
-        return 0;
-    return errno == EPERM ? -ENOENT : -errno;
-}
-
-void kernel_apply(selector *s, change *changes, int n) {
-    for (int i = 0; i < n; i++)
-        change_one(s, &changes[i]);
-}
-
-/* Ghosts */
-
-/* Adding again fails with EEXIST where the kernel has this file under this number. */
-static bool is_ghost(selector *s, const registration *r) {
-    struct epoll_event nothing = {.events = 0, .data.u64 = key_of(OWN_INDEX, 1)};
-    if (epoll_ctl(s->fd, EPOLL_CTL_ADD, r->fd, &nothing) == 0) {
-        epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
-        return true; /* another file */
-    }
-    return errno != EEXIST;
-}
-
-/* Moves everything but ghosts to a new epoll under the old number. Edges may be told again (R5).
- * Where it fails, the next reports of the ghost try again. */
-static void move(epoll_selector *e) {
-    selector *s = &e->common;
-    int fresh = epoll_create1(EPOLL_CLOEXEC);
-    e->stale = 0;
-    if (fresh < 0)
-        return;
-    for (uint32_t i = 1; i < s->all.extent; i++) {
-        registration *r = &s->all.at[i];
-        if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->state & GHOST)
-            continue;
-        if (is_ghost(s, r))
-            r->state |= GHOST;
-        else if (control(fresh, s, EPOLL_CTL_ADD, i) < 0)
-            goto end;
-    }
-    if (s->timers.fd >= 0 && ep_watch_timer(s, fresh) < 0)
-        goto end;
-    /* Who waits in the old one waits on in the new one; with the last of them the old one ends. A
-     * forked child's copy keeps it alive, so the front is told. */
-    if (send_waiters_away(e) < 0)
-        goto end;
-    if (e->front >= 0)
-        epoll_ctl(e->front, EPOLL_CTL_DEL, s->fd, NULL);
-    if (dup3(fresh, s->fd, O_CLOEXEC) < 0)
-        epoll_ctl(s->fd, EPOLL_CTL_DEL, e->kick, NULL);
-    if (e->front >= 0)
-        show_in_front(e);
-end:
-    close(fresh);
-}
-
-static void check_batch(epoll_selector *e, const room *b, int n) {
-    const struct epoll_event *entries = b->entries;
-    for (int i = 0; i < n; i++) {
-        registration *r = registration_at(&e->common.all, entries[i].data.u64);
-        if (!r || r->kind == KIND_WAKER || r->state & GHOST || !is_ghost(&e->common, r))
-            continue;
-        r->state |= GHOST;
-        e->stale = STALE_MAX;
-    }
 }
 
 /* Waiting */
@@ -291,7 +162,7 @@ static void mute(selector *s, registration *r) {
     if (r->trigger != 0 || r->state & MUTED)
         return;
     r->state |= MUTED;
-    control(s->fd, s, EPOLL_CTL_MOD, index_of(&s->all, r));
+    ep_control(s->fd, s, EPOLL_CTL_MOD, index_of(&s->all, r));
 }
 
 int kernel_decode(selector *s, room *b, int n) {
@@ -325,11 +196,7 @@ int kernel_decode(selector *s, room *b, int n) {
         if (r->trigger & TRIGGER_ONESHOT)
             r->state |= DISARMED;
     }
-    e->stale += stale;
-    if (s->all.batches % CHECK_EVERY == 0)
-        check_batch(e, b, n);
-    if (e->stale >= STALE_MAX)
-        move(e);
+    ep_check_ghosts(e, b, n, stale);
     return n;
 }
 
@@ -350,39 +217,4 @@ int kernel_raw(const room *b, int i, raw_field *fields, int room_for) {
         (raw_field){.structure = "epoll_event", .name = "data", .number = (int64_t)entry->data.u64};
     name_bits(&fields[1], NULL, 0);
     return 2;
-}
-
-/* Waking */
-
-int kernel_waker_open(selector *s, waker *w, uint64_t token) {
-    w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->fd < 0)
-        return -errno;
-    change c = {
-        .fd = w->fd, .token = token, .interest = INTEREST_READABLE, .trigger = TRIGGER_EDGE};
-    int result = registration_add(s, &c);
-    if (result < 0)
-        close(w->fd);
-    w->made = c.made;
-    w->gone = c.gone;
-    return result;
-}
-
-/* Each write is an edge, so nothing needs draining until the counter is full. */
-int kernel_waker_wake(selector *s, const waker *w) {
-    (void)s;
-    const uint64_t one = 1;
-    uint64_t drained;
-    while (write(w->fd, &one, sizeof one) < 0) {
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN || (read(w->fd, &drained, sizeof drained) < 0 && errno != EAGAIN))
-            return -errno;
-    }
-    return 0;
-}
-
-void kernel_waker_close(selector *s, const registration *r) {
-    epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
-    close(r->fd);
 }

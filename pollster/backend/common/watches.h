@@ -1,6 +1,6 @@
-/* Watches: what happens outside of descriptors. selector_watches.c does what is the same for all of
- * them, selector_signals.c and selector_paths.c what is the same for all kernels; a kernel's files
- * (epoll_signals.c, kqueue_paths.c and so on) do the rest.
+/* Watches: what happens outside of descriptors. watches.c does what is the same for all of
+ * them, signals.c and paths.c what is the same for all kernels; a kernel's files
+ * (epoll/signals.c, kqueue/paths.c and so on) do the rest.
  *
  * A watch is a descriptor to its selector, readable while there is something that nobody has looked
  * at; it is registered with edges. Locks are taken in this order: of all watches (see below), of
@@ -74,12 +74,12 @@ typedef struct {
 
 extern const watch_calls kernel_signals, kernel_process, kernel_path;
 
-/* selector_watches.c. The lock of all watches is the lock of their owners, and of the handler's
+/* watches.c. The lock of all watches is the lock of their owners, and of the handler's
  * list. */
 void lock_watches(void);
 void unlock_watches(void);
 
-/* selector_signals.c: the actions of signals. They are called with the lock of all watches. */
+/* signals.c: the actions of signals. They are called with the lock of all watches. */
 /* Whether the kernel counts signals whatever their action is; otherwise the handler has to. */
 extern const bool kernel_counts_signals;
 /* In a signal handler: it came. */
@@ -101,7 +101,7 @@ void kernel_process_renew(process_watch *p);
 bool process_look(watch *w);
 void process_renew(watch *w, bool fresh);
 
-/* selector_paths.c */
+/* paths.c */
 /* Whether a truncation is a change of attributes to the kernel. */
 extern const bool kernel_truncation_is_attributes;
 /* Watches what is at the path now, and fills in `was`. */

@@ -1,5 +1,5 @@
 /* Paths: EVFILT_VNODE of the file, which is open for it; of the folder, while there is none. */
-#include "kqueue_watches.h"
+#include "watches.h"
 
 #ifdef O_EVTONLY /* macOS: does not keep a volume from being unmounted */
 #define OPEN_MODE (O_EVTONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)

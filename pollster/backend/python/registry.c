@@ -1,5 +1,5 @@
 /* The base of Registry: it makes changes at once, or gathers many for one call. What they are is
- * read in python_methods.c. */
+ * read in methods.c. */
 #include "python.h"
 
 static int note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {

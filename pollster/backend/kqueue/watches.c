@@ -1,5 +1,5 @@
 /* The queue that each watch is. */
-#include "kqueue_watches.h"
+#include "watches.h"
 
 int kq_open_watch(watch *w) {
     w->fd = kqueue();
@@ -61,7 +61,7 @@ static int add_pipe(watch *w) {
     return result;
 }
 
-/* Where the kernel has no user events (see kqueue_user.c) a pipe stands in. */
+/* Where the kernel has no user events (see user.c) a pipe stands in. */
 int kq_prime(watch *w) {
     if (w->primer != NO_PRIMER)
         return 0;

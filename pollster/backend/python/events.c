@@ -1,5 +1,5 @@
 /* Waiting, the batch that a wait fills (the base of Events), and iteration over it. */
-#include "clock.h"
+#include "common/clock.h"
 #include "python.h"
 
 #define AHEAD 6 /* events */

@@ -1,5 +1,5 @@
 /* Paths: an inotify(7) for each. */
-#include "watches.h"
+#include "common/watches.h"
 #include <stdalign.h>
 #include <sys/inotify.h>
 #include <unistd.h>

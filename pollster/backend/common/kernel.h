@@ -1,5 +1,10 @@
-/* What a kernel file implements, and no more: epoll.c, kqueue.c (with the files that begin with its
- * name). selector.c does the rest, once for all kernels.
+/* What ties this folder to a kernel's: what each kernel's folder implements, and no more.
+ *
+ * In ../epoll and ../kqueue the same concept has the same file: NAME.c opens, waits, decodes;
+ * changes.c registers; wakers.c; timers.c sets the one kernel timer; signals.c, processes.c and
+ * paths.c do what watches.h asks of a kernel. They call what is declared here and in
+ * registrations.h. selector.c, timers.c, wakers.c and watches.c of this folder call them, and are
+ * the contract (../selector.h) for all kernels.
  *
  * Functions return a negative errno on failure. Those marked (locked) are called with the lock of
  * the registrations held and must not block. */
@@ -95,7 +100,7 @@ int lock(selector *s);
 /* Gives the lock back, and returns the result. */
 int unlock(selector *s, int result);
 
-/* selector_timers.c. The first: (locked) makes a change that is about a timer. Then what a wait
+/* timers.c. The first: (locked) makes a change that is about a timer. Then what a wait
  * does for timers: whether there are any; how long it may last at most, with places in the batch
  * kept for those that are due; (locked) puts them there; (locked) prepares for somebody who looks
  * at the descriptor. */

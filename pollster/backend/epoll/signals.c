@@ -1,6 +1,6 @@
 /* Signals: the handler counts, and rings an eventfd for each watch. A signalfd(2) would want the
  * signals to be blocked in every thread, those of other libraries too. */
-#include "watches.h"
+#include "common/watches.h"
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -3,8 +3,8 @@
  * on, though its number be given again. */
 #ifndef POLLSTER_KQUEUE_WATCHES_H
 #define POLLSTER_KQUEUE_WATCHES_H
+#include "common/watches.h"
 #include "kqueue.h"
-#include "watches.h"
 
 int kq_open_watch(watch *w);
 void kq_close_watch(watch *w, bool forked);

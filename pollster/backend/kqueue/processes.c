@@ -1,5 +1,5 @@
 /* Processes: EVFILT_PROC with NOTE_EXIT, which comes once. */
-#include "kqueue_watches.h"
+#include "watches.h"
 #include <signal.h>
 #include <sys/wait.h>
 

@@ -84,7 +84,7 @@ static inline void free_object(PyObject *self) {
     Py_DECREF(type);
 }
 
-/* python_slots.c. Functions that return a pointer return NULL with an exception set; those that
+/* slots.c. Functions that return a pointer return NULL with an exception set; those that
  * return int return -1. */
 int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
 void forget(SelectorObject *self, registration_id gone);
@@ -97,7 +97,7 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
-/* python_event.c. The second: of a number that is in range. */
+/* event.c. The second: of a number that is in range. */
 PyObject *new_event(PyObject *token, uint32_t readiness);
 PyObject *new_token(PyObject *number);
 
@@ -109,20 +109,20 @@ void prefetch_event(const SelectorObject *self, uint64_t entry);
 /* Gives what is registered the generation that it has by now: its earlier events are not told. */
 void renew(SelectorObject *self, registration_id made);
 
-/* python_timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
+/* timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
  * registered, and before where others may use it meanwhile; only if `owner` still has it. */
 timer *timer_of(PyObject *source);
 void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
 
-/* python_registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
+/* registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
  * 0; -1: an exception is set. The arguments are its source and its token. */
 int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
 
-/* python_methods.c. _change(what, descriptor, source[, token, interest, trigger]): the errno that
+/* methods.c. _change(what, descriptor, source[, token, interest, trigger]): the errno that
  * it met, or 0; -1: these arguments are not plain either. */
 PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
 
-/* python_events.c. wait(events, timeout): fills the events and returns them. */
+/* events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */

@@ -2,7 +2,7 @@
  *
  * A direction of the interest is a filter with a knote of its own. */
 #include "kqueue.h"
-#include "kqueue_assumptions.h"
+#include "assumptions.h"
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);

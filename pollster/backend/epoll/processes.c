@@ -1,7 +1,7 @@
 /* Processes: a pidfd is readable from its process's end on, and stands for no other process that
  * the number is given to later (pidfd_open(2)). */
+#include "common/watches.h"
 #include "epoll.h"
-#include "watches.h"
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>

@@ -1,0 +1,106 @@
+/* User events, and the bell, which the selector rings for itself.
+ *
+ * Where the kernel has no user events (NetBSD 9, OpenBSD before 7.8) pipes stand in for them. */
+#include "kqueue.h"
+
+/* NetBSD 9 and OpenBSD before 7.8 define or lack the filter without having it, so it is tried:
+ * libxev#163, libuv#4330. */
+static bool has_user_events(selector *s) {
+#ifdef EVFILT_USER
+    struct kevent change = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    return apply(s, &change, 1) == 0;
+#else
+    (void)s;
+    return false;
+#endif
+}
+
+int kq_trigger(selector *s, uint32_t ident, udata_t udata) {
+#ifdef EVFILT_USER
+    /* No EV_ADD: it may turn off EV_CLEAR (polling#265). udata is overwritten: pass it. */
+    struct kevent change = change_of(ident, EVFILT_USER, 0, NOTE_TRIGGER, udata);
+    return apply(s, &change, 1);
+#else
+    (void)s, (void)ident, (void)udata;
+    return -ENOTSUP;
+#endif
+}
+
+int kq_open_pipe(int ends[2]) {
+    if (pipe(ends) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++)
+        if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) < 0 || fcntl(ends[i], F_SETFL, O_NONBLOCK) < 0) {
+            int error = errno;
+            close(ends[0]);
+            close(ends[1]);
+            return -error;
+        }
+    return 0;
+}
+
+/* True where it was written, or is full and so has something unread. */
+int kq_write_byte(int fd) {
+    while (write(fd, "", 1) < 0)
+        if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -errno;
+    return 0;
+}
+
+void kq_drain(int fd) {
+    char bytes[64];
+    ssize_t n;
+    do
+        n = read(fd, bytes, sizeof bytes);
+    while (n == (ssize_t)sizeof bytes || (n < 0 && errno == EINTR));
+}
+
+int kq_open_bell(kqueue_selector *k) {
+    if (has_user_events(&k->common))
+        return 0;
+    int result = kq_open_pipe(k->bell_pipe);
+    if (result < 0)
+        return result;
+    struct kevent change = change_of((ident_t)k->bell_pipe[0], EVFILT_READ, EV_ADD, 0, 0);
+    return apply(&k->common, &change, 1);
+}
+
+void kq_forget_bell(kqueue_selector *k) {
+    for (int i = 0; i < 2; i++)
+        if (k->bell_pipe[i] >= 0)
+            close(k->bell_pipe[i]);
+    for (uint32_t i = 0; i < k->pipe_count; i++) {
+        close(k->pipes[i].read_end);
+        close(k->pipes[i].write_end);
+    }
+}
+
+int kq_ring(kqueue_selector *k) {
+    if (k->bell)
+        return 0;
+    int result = k->bell_pipe[1] >= 0 ? kq_write_byte(k->bell_pipe[1])
+                                      : kq_trigger(&k->common, OWN_INDEX, 0);
+    if (result == -ENOENT && has_user_events(&k->common)) /* kq_hush could not add it */
+        result = kq_trigger(&k->common, OWN_INDEX, 0);
+    if (result == 0)
+        k->bell = true;
+    return result;
+}
+
+void kq_hush(kqueue_selector *k) {
+    if (!k->bell)
+        return;
+    k->bell = false;
+    if (k->bell_pipe[0] >= 0) {
+        kq_drain(k->bell_pipe[0]);
+        return;
+    }
+#ifdef EVFILT_USER
+    struct kevent delete = change_of(OWN_INDEX, EVFILT_USER, EV_DELETE, 0, 0),
+                  add = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    if (apply(&k->common, &delete, 1) < 0)
+        k->bell = true; /* rings on: a spurious wake-up, and another try */
+    else
+        apply(&k->common, &add, 1); /* where it fails, kq_ring adds it */
+#endif
+}

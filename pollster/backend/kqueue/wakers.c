@@ -1,0 +1,73 @@
+/* Wakers: a user event each; where the kernel has none (see user.c), a pipe. */
+#include "kqueue.h"
+
+void kq_put_waker(selector *s, room *b, registration *r) {
+    if (r->fd >= 0)
+        kq_drain(r->fd);
+    batch_put(&s->all, b, r, READY_READABLE);
+}
+
+static int open_waker_pipe(kqueue_selector *k, waker *w, uint64_t token) {
+    int ends[2];
+    if (grow((void **)&k->pipes, &k->pipe_room, k->pipe_count + 1, sizeof *k->pipes) < 0)
+        return -ENOMEM;
+    int result = kq_open_pipe(ends);
+    if (result < 0)
+        return result;
+    change c = {
+        .fd = ends[0], .token = token, .interest = INTEREST_READABLE, .trigger = TRIGGER_EDGE};
+    result = registration_add(&k->common, &c);
+    if (result < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return result;
+    }
+    k->pipes[k->pipe_count++] = (waker_pipe){ends[0], ends[1]};
+    w->fd = ends[1];
+    w->made = c.made;
+    w->gone = c.gone;
+    return 0;
+}
+
+int kernel_waker_open(selector *s, waker *w, uint64_t token) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    if (k->bell_pipe[0] >= 0)
+        return open_waker_pipe(k, w, token);
+#ifdef EVFILT_USER
+    int64_t index = registration_new(&s->all, -1, token, INTEREST_READABLE, TRIGGER_EDGE);
+    if (index < 0)
+        return (int)index;
+    struct kevent change = change_of((ident_t)index, EVFILT_USER, EV_ADD | EV_CLEAR, 0,
+                                     udata_of((uint32_t)index, &s->all.at[index]));
+    int result = apply(s, &change, 1);
+    if (result < 0)
+        registration_end(&s->all, (uint32_t)index);
+    else
+        w->made = id_of(&s->all, (uint32_t)index);
+    return result;
+#else
+    return -ENOTSUP;
+#endif
+}
+
+int kernel_waker_wake(selector *s, const waker *w) {
+    const registration made = {.generation = w->made.generation}; /* the tables may be moving */
+    return w->fd >= 0 ? kq_write_byte(w->fd)
+                      : kq_trigger(s, w->made.index, udata_of(w->made.index, &made));
+}
+
+void kernel_waker_close(selector *s, const registration *r) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    for (uint32_t i = 0; i < k->pipe_count; i++) {
+        if (k->pipes[i].read_end != r->fd)
+            continue;
+        close(k->pipes[i].read_end); /* which removes it from the queue */
+        close(k->pipes[i].write_end);
+        k->pipes[i] = k->pipes[--k->pipe_count];
+        return;
+    }
+#ifdef EVFILT_USER
+    struct kevent change = change_of((ident_t)index_of(&s->all, r), EVFILT_USER, EV_DELETE, 0, 0);
+    apply(s, &change, 1);
+#endif
+}
