@@ -30,9 +30,9 @@ import sources
 from case import EDGE, EDGE_ONESHOT, EVERY_TRIGGER, LEVEL, ONESHOT
 from sources import WAIT, End, FileEnd, SocketEnd
 
+import pollster._watch
 import pollster.backend
-import pollster.watch
-from pollster import Event, Events, Interest, Poll, SourceLike, Token, Trigger, Waker
+from pollster import Event, Events, Interest, Poll, Registry, SourceLike, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
 EDGES = (EDGE, EDGE_ONESHOT)
@@ -231,6 +231,14 @@ class World:
         self._forget(where, source)
         self._watches[where][token] = watch_of(source, interest, how)
 
+    def reregister_kept(
+        self, source: Source, token: int, interest: Interest = R, registry: Registry | None = None
+    ) -> None:
+        """Changes a registration, perhaps in a batch, without a trigger."""
+        (registry or self.poll.registry).reregister(bare(source), Token(token), interest)
+        self._forget(self.poll, source)
+        self._watches[self.poll][token] = watch_of(source, interest, self.trigger)
+
     def deregister(self, source: Source, poll: Poll | None = None) -> None:
         """Ends a registration."""
         where = poll or self.poll
@@ -384,7 +392,7 @@ NOTHING = Owed(frozenset(), frozenset())
 
 def watch_of(source: Source, interest: Interest, trigger: Trigger) -> Watch:
     """What a poll owes; for pollster's own watches, whatever the trigger is, each event once."""
-    if not isinstance(source, pollster.watch.Watch):
+    if not isinstance(source, pollster._watch.Watch):
         return Watch(source, interest, trigger)
     once = EDGE_ONESHOT if trigger in ONESHOTS else EDGE
     return Watch(source, interest, once, is_once=True)

@@ -348,7 +348,7 @@ static PyType_Spec iterator_spec = {
 };
 
 int add_events(PyObject *module, module_state *state) {
-    state->nanoseconds = imported("pollster.timeout", "nanoseconds");
+    state->nanoseconds = imported("pollster._timeout", "nanoseconds");
     state->ready_type = add_type(module, "Ready", &ready_spec);
     state->iterator_type = add_type(module, "Iterator", &iterator_spec);
     return state->nanoseconds && state->ready_type && state->iterator_type ? 0 : -1;

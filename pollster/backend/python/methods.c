@@ -39,13 +39,17 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
     if (count != 4 && count != 3)
         return -1;
     PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
+    if (trigger == Py_None && c->what == REREGISTER)
+        trigger = NULL;
     if (!is_exactly_a(arguments[2], state->interest_type) ||
         (trigger && !is_exactly_a(trigger, state->trigger_type)))
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
     c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger ? (uint32_t)PyLong_AsLong(trigger) : 0;
+    c->trigger = trigger               ? (uint32_t)PyLong_AsLong(trigger)
+                 : c->what == REGISTER ? 0
+                                       : TRIGGER_KEEP;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
         return c->interest ? 0 : -1;

@@ -259,9 +259,9 @@ static PyType_Spec timer_spec = {
 };
 
 int add_timers(PyObject *module, module_state *state) {
-    state->delay = imported("pollster.timeout", "delay");
-    state->period = imported("pollster.timeout", "period");
-    state->moment = imported("pollster.timeout", "moment");
+    state->delay = imported("pollster._timeout", "delay");
+    state->period = imported("pollster._timeout", "period");
+    state->moment = imported("pollster._timeout", "moment");
     state->timer_type = add_type(module, "Timer", &timer_spec);
     return state->delay && state->period && state->moment && state->timer_type ? 0 : -1;
 }
