@@ -17,6 +17,7 @@ int ep_control(int epoll, selector *s, int operation, uint32_t index) {
         change.events |= EPOLLONESHOT;
     if (r->state & DISARMED)
         change.events = EPOLLONESHOT; /* a hang-up comes all the same, once, and is dropped */
+    count_change(s);
     return epoll_ctl(epoll, operation, r->fd, &change) < 0 ? -errno : 0;
 }
 
@@ -42,6 +43,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
 }
 
 int kernel_delete(selector *s, uint32_t index) {
+    count_change(s);
     if (epoll_ctl(s->fd, EPOLL_CTL_DEL, s->all.at[index].fd, NULL) == 0 || errno == EBADF)
         return 0;
     return errno == EPERM ? -ENOENT : -errno;
