@@ -131,9 +131,9 @@ def _(world: World) -> None:
     reader.close()
     number, _ = ghost(world, 1)
     for _ in range(OFTEN):
-        if not world.poll.poll(timeout=0):
+        if not world.poll.poll(timeout=0).raw():
             break
-    assert not world.poll.poll(timeout=0)
+    assert world.poll.poll(timeout=0).raw() == ()  # what is only dropped would be spun on
     world.deregister(number)
 
 
