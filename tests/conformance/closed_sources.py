@@ -128,8 +128,8 @@ def _(world: World) -> None:
     reader, _ = world.one_way()
     world.register(reader, 2, R)
     world.keep_fd(os.dup(reader.fd))
-    reader.close()
     number, _ = ghost(world, 1)
+    reader.close()
     for _ in range(OFTEN):
         if not world.poll.poll(timeout=0).raw():
             break
