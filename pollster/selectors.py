@@ -9,13 +9,13 @@ from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any, cast
 
+from pollster._uncopied import Uncopied
 from pollster.events import Events
 from pollster.interest import Interest
 from pollster.poll import Poll
 from pollster.registry import Registry
 from pollster.source import HasFileno, Source, SourceLike
 from pollster.token import Token
-from pollster.uncopied import Uncopied
 from pollster.waker import Waker
 
 __all__ = ["PollsterSelector"]
@@ -23,6 +23,7 @@ __all__ = ["PollsterSelector"]
 _EVENTS = EVENT_READ | EVENT_WRITE  # the numbers of READABLE and WRITABLE
 _OWN = 1 << 63  # the tokens from here on are the selector's own: see _token
 _CAPACITY, _CAPACITY_MAX = 1 << 6, 1 << 20
+_NOBODYS = -_OWN  # the number of a source that is not registered
 _DESCRIPTOR_MAX = (1 << 31) - 1
 
 # What is registered for a descriptor: INTEREST_HANGUP of selector.h, which users do not have, too.
@@ -154,7 +155,8 @@ class PollsterSelector(BaseSelector, Uncopied):
         wanted = len(self._keys)
         if events is None or events.capacity < wanted:
             events = Events(capacity=min(max(_CAPACITY, 2 * wanted), _CAPACITY_MAX))
-        named, ready = self._keys.by_token, []
+        named = self._keys.by_token
+        ready: list[tuple[SelectorKey, int]] = []
         for event in self._poll.poll(events, timeout):
             key = named.get(event.token)
             if key is not None:
@@ -192,8 +194,6 @@ class PollsterSelector(BaseSelector, Uncopied):
         token = _token(key)
         if not isinstance(key.fileobj, Waker):
             return token
-        if key.events != EVENT_READ:
-            raise ValueError(f"{key.fileobj!r} can only be registered for EVENT_READ")
         if all(registration.source is not key.fileobj for registration in self.registry):
             raise ValueError(
                 f"{key.fileobj!r} is not this selector's: make it with "
@@ -226,11 +226,13 @@ class Keys(Mapping[Any, SelectorKey]):
         try:
             return _descriptor(fileobj)
         except ValueError:
-            for key in self.by_number.values():  # it may be closed by now
-                if key.fileobj is fileobj:
+            for key in self.by_number.values():
+                if key.fileobj is fileobj or key.fd == fileobj:  # closed by now; or not one at all
                     return key.fd
-            if not new or not hasattr(type(fileobj), "deregister"):
+            if not hasattr(type(fileobj), "deregister"):
                 raise
+        if not new:
+            return _NOBODYS
         self._last_number -= 1
         return self._last_number
 
@@ -309,3 +311,5 @@ def _change(change: Callable[[Any, int, Interest], None], key: SelectorKey, toke
         change(_source(key), token, _INTERESTS[key.events])
     elif not isinstance(cast(object, key.fileobj), Waker):
         change(_source(key), token, Interest(key.events))
+    elif key.events != EVENT_READ:
+        raise ValueError(f"{key.fileobj!r} can only be registered for EVENT_READ")
