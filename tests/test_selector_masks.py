@@ -94,7 +94,8 @@ EXPECTED = {
     "a queue, something ready": ONLY_READ,
 }
 
-KQUEUE_HAS_NO_ROW = "kqueue(2) says nothing of a socket that is neither connected nor connecting"
+MACOS_FIFO = "macOS does not say that a FIFO's last writer has closed: libuv#4513, go#24164"
+NEVER_CONNECTED = "kqueue(2) says nothing of a socket that is neither connected nor connecting"
 PIPES_GO_BOTH_WAYS = "FreeBSD's and OpenBSD's pipes go both ways, and so say what they can do"
 QUEUES_ARE_READ = "a kqueue(2) can be asked whether it is readable, and for nothing else: EINVAL"
 
@@ -110,7 +111,7 @@ class Difference(NamedTuple):
 
 TWO_WAY = ("freebsd", "openbsd")
 DIFFERENCES = {
-    ("kqueue", "tcp, never connected"): Difference(NOTHING, KQUEUE_HAS_NO_ROW),
+    ("kqueue", "tcp, never connected"): Difference(NOTHING, NEVER_CONNECTED),
     ("kqueue", "pipe's read end, idle"): Difference(IDLE, PIPES_GO_BOTH_WAYS, TWO_WAY),
     ("kqueue", "pipe's read end, data"): Difference(DATA, PIPES_GO_BOTH_WAYS, TWO_WAY),
     ("kqueue", "a queue, nothing ready"): Difference(
@@ -139,6 +140,8 @@ def reported(selector: selectors.BaseSelector) -> int:
 def assert_reports(
     selector: selectors.BaseSelector, name: str, events: int, mask: int, refused: int
 ) -> None:
+    if name == "FIFO's read end, writer gone" and sys.platform == "darwin":
+        pytest.skip(MACOS_FIFO)
     with contextlib.ExitStack() as kept:
         source = SITUATIONS[name](kept)
         if refused:
@@ -212,6 +215,8 @@ class Pipe:
 
 @pytest.fixture(params=["pipe", "FIFO"])
 def pipe(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
+    if request.param == "FIFO" and sys.platform == "darwin":
+        pytest.skip(MACOS_FIFO)
     made = Pipe(str(tmp_path / "fifo") if request.param == "FIFO" else None)
     yield made
     made.close("reader")
@@ -288,6 +293,7 @@ def test_a_write_end_goes_from_one_interest_to_the_other(backend: str, pipe: Pip
 
 
 @one_way
+@pytest.mark.skipif(sys.platform == "darwin", reason=MACOS_FIFO)
 @both_ends
 def test_a_fifo_whose_other_end_comes_back_is_silent_again(
     backend: str, tmp_path: Any, ours: str, other: str, events: int

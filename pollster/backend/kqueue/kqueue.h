@@ -104,13 +104,12 @@ static inline unsigned kq_asked(const registration *r) {
            (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
 }
 
-/* Which knotes the interest wants. Whether a pipe's other end is gone only that of its own
- * direction can tell. */
+/* Which knotes the interest wants: with HANGUP that of a pipe's own direction, which alone can tell
+ * that the other end is gone. */
 static inline unsigned kq_wanted(const registration *r) {
-    unsigned on = kq_asked(r);
-    if (r->interest & INTEREST_HANGUP)
-        on |= (r->state & NO_READ ? ON_WRITE : 0u) | (r->state & NO_WRITE ? ON_READ : 0u);
-    return on;
+    if (r->interest & INTEREST_HANGUP && r->state & (NO_READ | NO_WRITE))
+        return r->state & NO_READ ? ON_WRITE : ON_READ;
+    return kq_asked(r);
 }
 
 /* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
