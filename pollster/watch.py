@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pollster import backend as backends
+from pollster.backend import _python
 from pollster.errors import AlreadyRegisteredError, NotRegisteredError
 from pollster.interest import Interest
 from pollster.token import Token
@@ -24,7 +25,7 @@ __all__ = ["Watch"]
 _REGISTER, _REREGISTER, _DEREGISTER = range(3)  # as selector.h numbers them
 
 
-class Watch(Uncopied):
+class Watch(_python.Watch, Uncopied):
     """A source that happens outside of descriptors.
 
     It is registered with one Poll at a time, READABLE only. It has an event for each time that
@@ -44,7 +45,9 @@ class Watch(Uncopied):
         """Keeps what was opened; raises where nothing was."""
         if not watch:
             raise self._not_opened(self._ffi.errno)
-        self._watch = self._ffi.gc(watch, self._lib.watch_free)
+        module = backends.load(self._backend)
+        self._own(backends.functions(module), backends.address(module, watch))
+        self._watch = watch
 
     def _not_opened(self, number: int) -> Exception:
         """Returns the exception for an errno of opening it."""

@@ -11,7 +11,7 @@ import os
 from functools import cache
 from typing import Any
 
-__all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "available", "load", "resolve"]
+__all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "address", "available", "functions", "load", "resolve"]
 
 ENVIRONMENT_VARIABLE = "POLLSTER_BACKEND"
 NAMES = ("epoll", "kqueue")  # of all that there are; the first that a machine has is its default
@@ -45,3 +45,13 @@ def resolve(name: str | None) -> str:
 def load(name: str) -> Any:
     """Imports a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
     return importlib.import_module(f"{__name__}._{name}")
+
+
+def address(module: Any, pointer: Any) -> int:
+    """Returns where a pointer of a back end leads to, as `_python` wants to be told."""
+    return int(module.ffi.cast("uintptr_t", pointer))
+
+
+def functions(module: Any) -> int:
+    """Returns the address of a back end's functions: see `selector_calls` in selector.h."""
+    return address(module, module.lib.selector_functions())

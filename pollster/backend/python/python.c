@@ -23,14 +23,28 @@ static bool is_index(uint32_t index) {
     return index <= REGISTRATIONS_MAX;
 }
 
-static PyObject *selector_open_slots(PyObject *object, PyObject *arguments) {
+/* _open(functions): opens a queue with a back end's functions, and has it from then on. Returns its
+ * address, to be borrowed, or a negative errno. */
+static PyObject *selector_open_queue(PyObject *object, PyObject *functions) {
     SelectorObject *self = (SelectorObject *)object;
-    unsigned long long calls_at, selector_at;
-    if (!PyArg_ParseTuple(arguments, "KK", &calls_at, &selector_at))
+    const selector_calls *calls = PyLong_AsVoidPtr(functions);
+    selector *opened = NULL;
+    int error = 0;
+    if (PyErr_Occurred())
         return NULL;
-    self->calls = (const selector_calls *)(uintptr_t)calls_at;
-    self->selector = (selector *)(uintptr_t)selector_at;
-    return none();
+    LOCK(object)
+        if (self->selector) {
+            PyErr_SetString(PyExc_RuntimeError, "it has a queue already: make another one");
+        } else {
+            opened = calls->open();
+            error = errno;
+            self->calls = opened ? calls : NULL;
+            self->selector = opened;
+        }
+    UNLOCK
+    if (PyErr_Occurred())
+        return NULL;
+    return opened ? PyLong_FromVoidPtr(opened) : PyLong_FromLong(-error);
 }
 
 static int selector_traverse(PyObject *object, visitproc visit, void *arg) {
@@ -48,11 +62,18 @@ static int selector_clear(PyObject *object) {
     return 0;
 }
 
+/* Here the queue ends, and not in a finalizer: those of a cycle run in any order, and each may use
+ * what another one has seen to. */
 static void selector_dealloc(PyObject *object) {
     SelectorObject *self = (SelectorObject *)object;
     PyObject_GC_UnTrack(object);
     forget_all(self);
     PyMem_Free(self->slots);
+    if (self->selector) {
+        Py_BEGIN_ALLOW_THREADS
+            self->calls->free(self->selector);
+        Py_END_ALLOW_THREADS
+    }
     free_object(object);
 }
 
@@ -116,7 +137,7 @@ static PyObject *selector_registered(PyObject *object, PyObject *nothing) {
 }
 
 static PyMethodDef selector_methods[] = {
-    {"_open", selector_open_slots, METH_VARARGS, NULL},
+    {"_open", selector_open_queue, METH_O, NULL},
     {"wait", METHOD(selector_wait_for), METH_FASTCALL, NULL},
     {"registered", selector_registered, METH_NOARGS, NULL},
     {"keep", selector_keep, METH_VARARGS, NULL},
@@ -165,7 +186,8 @@ PyMODINIT_FUNC PyInit__python(void) {
         return NULL;
     selector_type = add_type(module, "Selector", &selector_spec);
     if (!selector_type || add_event(module) < 0 || add_events(module) < 0 ||
-        add_registry(module) < 0 || add_methods(module) < 0 || add_timers(module) < 0)
+        add_registry(module) < 0 || add_methods(module) < 0 || add_timers(module) < 0 ||
+        add_watches(module) < 0)
         Py_CLEAR(module);
 #ifdef Py_GIL_DISABLED
     if (module)

@@ -54,7 +54,7 @@ typedef struct {
 typedef struct {
     PyObject ob_base;
     const selector_calls *calls;
-    selector *selector;
+    selector *selector; /* its own, as long as it lives; others borrow it from here */
     slot *slots;
     uint32_t extent;
     bool ended; /* it was closed: sources are not kept any more */
@@ -134,6 +134,7 @@ int add_events(PyObject *module);
 int add_registry(PyObject *module);
 int add_methods(PyObject *module);
 int add_timers(PyObject *module);
+int add_watches(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 extern PyTypeObject *selector_type;

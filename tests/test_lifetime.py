@@ -1,0 +1,27 @@
+"""Memory lives as long as anybody can call into it: in reference cycles, too, whose finalizers use
+what the cycle has."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAMS = Path(__file__).with_name("programs")
+
+
+def run(name: str, *arguments: str) -> str:
+    """Runs a program, with memory that is overwritten when it is freed; returns what it said."""
+    environment = {**os.environ, "MALLOC_PERTURB_": "165", "PYTHONMALLOC": "debug"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAMS / name), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout if done.returncode == 0 else f"{done.stdout}exit code {done.returncode}"
+
+
+def test_finalizers_of_a_cycle_find_polls_and_watches_open_or_closed(backend) -> None:
+    assert run("cycles.py", backend, "60") == "done\n"
