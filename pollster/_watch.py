@@ -93,15 +93,21 @@ class Watch(_python.Watch, Uncopied):
             )
         change = self._ffi.new("change *")
         change.what, change.token, change.trigger = what, token, trigger
+        selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
-        gone, made = change.gone, change.made
-        selector.forget(gone.index, gone.generation)
+        try:
+            gone, made = change.gone, change.made
+            selector.forget(gone.index, gone.generation)
+            selector.keep(made.index, made.generation, self, token)
+        except BaseException:  # no memory, or a signal's handler
+            if what == _REGISTER and code == 0:
+                change.what = _DEREGISTER
+                self._lib.watch_apply(self._watch, selector.handle, change)
+            raise
         if code == -errno.ESHUTDOWN:
             raise selector.failure(errno.ESHUTDOWN, "")
         if code:
             raise self._failure(-code)
-        if made.index:
-            selector.keep(made.index, made.generation, self, token)
 
     def _failure(self, number: int) -> Exception:
         """Returns the exception for an errno of using it."""

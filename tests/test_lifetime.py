@@ -1,10 +1,13 @@
 """Memory lives as long as anybody can call into it: in reference cycles, too, whose finalizers use
 what the cycle has."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROGRAMS = Path(__file__).with_name("programs")
 
@@ -25,3 +28,11 @@ def run(name: str, *arguments: str) -> str:
 
 def test_finalizers_of_a_cycle_find_polls_and_watches_open_or_closed(backend) -> None:
     assert run("cycles.py", backend, "60") == "done\n"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("_testcapi") is None,
+    reason="only CPython has allocations fail on demand, where its own tests are installed",
+)
+def test_where_memory_ends_registry_and_kernel_agree_and_no_event_is_lost(backend) -> None:
+    assert run("no_memory.py", backend) == "done\n"

@@ -34,6 +34,14 @@ static int descriptor_of(PyObject *source) {
     return -1;
 }
 
+/* The value of a set of flags; NO_FLAGS where it was forged and has others. */
+#define NO_FLAGS UINT32_MAX
+static uint32_t flags(PyObject *set, unsigned long all) {
+    int overflow;
+    long value = PyLong_AsLongAndOverflow(set, &overflow);
+    return overflow || value < 0 || (unsigned long)value > all ? NO_FLAGS : (uint32_t)value;
+}
+
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t count) {
@@ -46,11 +54,13 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
         return -1;
     if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
         return -1;
-    c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger ? (uint32_t)PyLong_AsLong(trigger) : 0;
+    c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
+    c->trigger = trigger ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT) : 0;
+    if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
+        return -1;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
-        return c->interest ? 0 : -1;
+        return 0;
     PyErr_Clear(); /* out of range: the Python code says so */
     return -1;
 }

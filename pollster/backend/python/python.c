@@ -86,18 +86,34 @@ static PyObject *selector_forget_sources(PyObject *object, PyObject *nothing) {
     return none();
 }
 
+/* For those who register without registry.c: promise(), then register, then keep(index, generation,
+ * source, token), with an index of 0 where nothing came of it. */
+static PyObject *selector_promise(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    int result;
+    LOCK(object)
+        result = promise((SelectorObject *)object, 1);
+    UNLOCK
+    return result < 0 ? NULL : none();
+}
+
 static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
+    SelectorObject *self = (SelectorObject *)object;
     registration_id made;
     PyObject *source, *token;
-    int result;
+    bool promised;
     if (!PyArg_ParseTuple(arguments, "IIOO", &made.index, &made.generation, &source, &token) ||
         !is_index(made.index))
         return NULL;
     LOCK(object)
-        result = keep((SelectorObject *)object, made, source, token);
+        promised = self->promised && made.index < self->extent;
+        if (promised && made.index)
+            keep(self, made, source, token);
+        if (promised)
+            settle(self, 1);
     UNLOCK
-    if (result < 0)
-        return PyErr_NoMemory();
+    if (!promised)
+        return PyErr_Format(PyExc_RuntimeError, "keep() without promise()");
     return none();
 }
 
@@ -140,6 +156,7 @@ static PyMethodDef selector_methods[] = {
     {"_open", selector_open_queue, METH_O, NULL},
     {"wait", METHOD(selector_wait_for), METH_FASTCALL, NULL},
     {"registered", selector_registered, METH_NOARGS, NULL},
+    {"promise", selector_promise, METH_NOARGS, NULL},
     {"keep", selector_keep, METH_VARARGS, NULL},
     {"forget", selector_forget, METH_VARARGS, NULL},
     {"forget_sources", selector_forget_sources, METH_NOARGS, NULL},
