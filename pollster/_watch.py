@@ -64,7 +64,7 @@ class Watch(_python.Watch, Uncopied):
         self._apply(registry, _REGISTER, token, interest, trigger)
 
     def reregister(
-        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger
+        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger | None
     ) -> None:
         """Replaces token and trigger; `registry.reregister(source, ...)` calls this.
 
@@ -81,7 +81,12 @@ class Watch(_python.Watch, Uncopied):
         self._apply(registry, _DEREGISTER, Token(0), Interest.READABLE, Trigger.LEVEL)
 
     def _apply(
-        self, registry: "Registry", what: int, token: Token, interest: Interest, trigger: Trigger
+        self,
+        registry: "Registry",
+        what: int,
+        token: Token,
+        interest: Interest,
+        trigger: Trigger | None,
     ) -> None:
         selector = registry._selector
         if interest is not Interest.READABLE:
@@ -92,7 +97,8 @@ class Watch(_python.Watch, Uncopied):
                 f"{selector.name!r}: pass backend={selector.name!r} to both"
             )
         change = self._ffi.new("change *")
-        change.what, change.token, change.trigger = what, token, trigger
+        change.what, change.token = what, token
+        change.trigger = self._lib.TRIGGER_KEEP if trigger is None else trigger
         selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         try:

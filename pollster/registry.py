@@ -95,11 +95,12 @@ class Registry(_python.Registry, Uncopied):
         source: SourceLike,
         token: int,
         interest: Interest,
-        trigger: Trigger = _LEVEL,
+        trigger: Trigger | None = None,
     ) -> None:
         """Replaces a source's token, interest and trigger, and arms it again.
 
-        Parameters as of `register`. What is ready now is reported again, also with `EDGE`.
+        Parameters as of `register`; without a trigger, or with None, it keeps the one that it has.
+        What is ready now is reported again, also with `EDGE`.
 
         Raises `NotRegisteredError` where this Poll does not have the source, also where its
         descriptor's number is another file's by now; else as `register` does.
@@ -112,10 +113,10 @@ class Registry(_python.Registry, Uncopied):
         >>> with Poll() as poll:
         ...     poll.registry.register(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
         ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
-        ...     poll.registry.reregister(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
-        ...     len(poll.poll(timeout=0))
+        ...     poll.registry.reregister(writer, Token(1), Interest.WRITABLE)
+        ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
         (1, 0)
-        1
+        (1, 0)
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
@@ -178,7 +179,7 @@ class Registry(_python.Registry, Uncopied):
         Parameters: `how`, token, interest and trigger; nothing for DEREGISTER.
         """
         if how:
-            how = _fit(*how)
+            how = _fit(what, *how)
         fd = descriptor_of(source)
         if fd is None:
             getattr(_itself(source), CHANGES[what])(self, *how)
@@ -220,7 +221,7 @@ def _documented(method: Callable[..., None], parameters: str) -> str:
 _python.take_over(
     Registry,
     _documented(Registry.register, "source, token, interest, trigger=0"),
-    _documented(Registry.reregister, "source, token, interest, trigger=0"),
+    _documented(Registry.reregister, "source, token, interest, trigger=None"),
     _documented(Registry.deregister, "source"),
 )
 
@@ -273,17 +274,19 @@ class Batch(Registry):
             raise BatchError(failed)
 
 
-def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Interest, Trigger]:
+def _fit(
+    what: int, token: object, interest: object, trigger: object
+) -> tuple[Token, Interest, Trigger | None]:
     """Returns them as the contract wants them; raises what is wrong with any of them."""
     if type(interest) is not Interest:
         raise TypeError(
             f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
         )
-    if type(trigger) is not Trigger:
+    if type(trigger) is not Trigger and (trigger is not None or what != REREGISTER):
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
-    if int(interest) not in _INTERESTS or int(trigger) not in _TRIGGERS:
+    if int(interest) not in _INTERESTS or int(trigger or 0) not in _TRIGGERS:
         # Made past their classes: int.__new__(Interest, 8).
-        raise ValueError(f"{int(interest)} is no Interest, or {int(trigger)} no Trigger")
+        raise ValueError(f"{int(interest)} is no Interest, or {int(trigger or 0)} no Trigger")
     if not int(interest):
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if not isinstance(token, SupportsIndex):

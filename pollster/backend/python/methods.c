@@ -50,12 +50,16 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
     if (count != 4 && count != 3)
         return -1;
     PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
+    if (trigger == Py_None && c->what == REREGISTER)
+        trigger = NULL;
     if (!Py_IS_TYPE(arguments[2], interest_type) || (trigger && !Py_IS_TYPE(trigger, trigger_type)))
         return -1;
     if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
         return -1;
     c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
-    c->trigger = trigger ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT) : 0;
+    c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
+                 : c->what == REGISTER ? 0
+                                       : TRIGGER_KEEP;
     if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
         return -1;
     c->token = PyLong_AsUnsignedLongLong(token);

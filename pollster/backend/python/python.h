@@ -59,7 +59,7 @@ typedef struct {
     uint32_t extent;
     uint32_t highest;  /* index that was noted so far */
     uint32_t promised; /* how many registrations may be made before they are noted */
-    bool ended; /* it was closed: sources are not kept any more */
+    bool ended;        /* it was closed: sources are not kept any more */
 } SelectorObject;
 
 /* The base of Events. */
