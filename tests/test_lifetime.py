@@ -1,5 +1,6 @@
 """Memory lives as long as anybody can call into it: in reference cycles, too, whose finalizers use
-what the cycle has."""
+what the cycle has. The same programs are run under the sanitizers: see .ci/check_memory.py.
+"""
 
 import importlib.util
 import os
@@ -28,6 +29,12 @@ def run(name: str, *arguments: str) -> str:
 
 def test_finalizers_of_a_cycle_find_polls_and_watches_open_or_closed(backend) -> None:
     assert run("cycles.py", backend, "60") == "done\n"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_program_meets_no_error_that_it_should_not_see(backend, seed, threads) -> None:
+    assert run("random_program.py", backend, str(seed), "1000", str(threads)) == "done\n"
 
 
 @pytest.mark.skipif(

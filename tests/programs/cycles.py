@@ -15,6 +15,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 
+from leaks import check_leaks
+
 from pollster import (
     Events,
     Interest,
@@ -179,7 +181,8 @@ def main(backend: str, rounds: int) -> None:
                 gc.collect()
     for what, times in sorted(found.items()):
         print(f"{what} ({times} times)")
-    print("done")
+    print("done", flush=True)
+    check_leaks()
 
 
 main(sys.argv[1], int(sys.argv[2]))
