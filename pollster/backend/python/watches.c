@@ -54,7 +54,7 @@ static PyType_Spec watch_spec = {
 };
 
 int add_watches(PyObject *module) {
-    PyTypeObject *watch_type = add_type(module, "Watch", &watch_spec);
-    Py_XDECREF((PyObject *)watch_type);
+    PyObject *watch_type = add_type(module, "Watch", &watch_spec);
+    Py_XDECREF(watch_type);
     return watch_type ? 0 : -1;
 }
