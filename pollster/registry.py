@@ -21,6 +21,8 @@ __all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
+_INTERESTS = range(sum(Interest) + 1)
+_TRIGGERS = range(len(Trigger))
 CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER = range(3)
 
@@ -280,10 +282,13 @@ def _fit(
         raise TypeError(
             f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
         )
-    if not interest:
-        raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if type(trigger) is not Trigger and (trigger is not None or what != REREGISTER):
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
+    if int(interest) not in _INTERESTS or int(trigger or 0) not in _TRIGGERS:
+        # Made past their classes: int.__new__(Interest, 8).
+        raise ValueError(f"{int(interest)} is no Interest, or {int(trigger or 0)} no Trigger")
+    if not int(interest):
+        raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
     return Token(token), interest, trigger

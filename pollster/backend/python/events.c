@@ -189,8 +189,8 @@ static PyObject *ready_raw(PyObject *object, PyObject *argument) {
     return list;
 }
 
-/* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
- */
+/* How many of `most` events there are; -1: an exception is set. Looking for them may run any code,
+ * so the Selector is held. */
 static int count_events(ReadyObject *self, int most) {
     SelectorObject *selector;
     uint32_t turn;
@@ -202,11 +202,15 @@ static int count_events(ReadyObject *self, int most) {
     if (!selector)
         return 0;
     LOCK2((PyObject *)self, (PyObject *)selector)
-        for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
-            found += slot_of(selector, self->batch->ready[i]) != NULL;
+        for (int i = 0; turn == self->turn && i < self->count && found < most; i++) {
+            if (slot_of(selector, self->batch->ready[i]))
+                found++;
+            else if (PyErr_Occurred())
+                break;
+        }
     UNLOCK2
     Py_DECREF((PyObject *)selector);
-    return found;
+    return PyErr_Occurred() ? -1 : found;
 }
 
 static Py_ssize_t ready_length(PyObject *object) {
@@ -310,10 +314,15 @@ static PyObject *iterator_next(PyObject *object) {
     LOCK2((PyObject *)ready, (PyObject *)selector)
         if (self->position < ready->count - AHEAD)
             prefetch_event(selector, ready->batch->ready[self->position + AHEAD]);
-        while (!event && self->turn == ready->turn && self->position < ready->count &&
-               !(event = event_of(selector, ready->batch->ready[self->position++])) &&
-               !PyErr_Occurred())
-            continue;
+        while (!event && self->turn == ready->turn && self->position < ready->count) {
+            int position = self->position++; /* any code may run here, and take the next one */
+            event = event_of(selector, ready->batch->ready[position]);
+            if (event || !PyErr_Occurred())
+                continue;
+            if (self->position == position + 1)
+                self->position = position; /* who asks again gets it */
+            break;
+        }
     UNLOCK2
     return event;
 }

@@ -30,6 +30,14 @@ static int descriptor_of(const module_state *state, PyObject *source) {
     return -1;
 }
 
+/* The value of a set of flags; NO_FLAGS where it was forged and has others. */
+#define NO_FLAGS UINT32_MAX
+static uint32_t flags(PyObject *set, unsigned long all) {
+    int overflow;
+    long value = PyLong_AsLongAndOverflow(set, &overflow);
+    return overflow || value < 0 || (unsigned long)value > all ? NO_FLAGS : (uint32_t)value;
+}
+
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(const module_state *state, change *c, PyObject *const *arguments,
@@ -46,13 +54,15 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
-    c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger               ? (uint32_t)PyLong_AsLong(trigger)
+    c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
+    c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
                  : c->what == REGISTER ? 0
                                        : TRIGGER_KEEP;
+    if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
+        return -1;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
-        return c->interest ? 0 : -1;
+        return 0;
     PyErr_Clear(); /* out of range: the Python code says so */
     return -1;
 }

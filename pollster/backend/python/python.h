@@ -68,10 +68,12 @@ typedef struct {
     PyObject ob_base;
     const module_state *state;
     const selector_calls *calls;
-    selector *selector;
+    selector *selector; /* its own, as long as it lives; others borrow it from here */
     slot *slots;
     uint32_t extent;
-    bool ended; /* it was closed: sources are not kept any more */
+    uint32_t highest;  /* index that was noted so far */
+    uint32_t promised; /* how many registrations may be made before they are noted */
+    bool ended;        /* it was closed: sources are not kept any more */
 } SelectorObject;
 
 /* The base of Events. */
@@ -91,6 +93,8 @@ typedef struct {
     PyObject **arguments; /* of each change: its source, its token */
     int count;
     int room;
+    int timers;      /* how many are about a timer, */
+    int registering; /* and how many register */
 } gathered;
 
 /* The base of Registry. */
@@ -114,13 +118,17 @@ static inline void free_object(PyObject *self) {
     Py_DECREF(type);
 }
 
-/* slots.c. Functions that return a pointer return NULL with an exception set; those that
- * return int return -1. */
-int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
+/* slots.c. Before registrations are made: there is a slot for what `count` of them will be, so that
+ * to note it needs no memory. -1: an exception is set. After they are noted: `settle`. */
+int promise(SelectorObject *self, uint32_t count);
+void settle(SelectorObject *self, uint32_t count);
+
+/* Note what is registered, of what was promised; what has ended; the end of all. */
+void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
 void forget(SelectorObject *self, registration_id gone);
 void forget_all(SelectorObject *self);
 
-/* The slot of an entry, or NULL where its registration has ended. */
+/* The slot of an entry, or NULL: without an exception where its registration has ended. */
 slot *slot_of(SelectorObject *self, uint64_t entry);
 
 /* The Event of an entry, made when it is told for the first time. NULL without an exception: its
@@ -139,10 +147,11 @@ void prefetch_event(const SelectorObject *self, uint64_t entry);
 /* Gives what is registered the generation that it has by now: its earlier events are not told. */
 void renew(SelectorObject *self, registration_id made);
 
-/* timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
- * registered, and before where others may use it meanwhile; only if `owner` still has it. */
+/* timers.c. The timer that a source is, or NULL. To change one takes the source, for the length of
+ * the call: so one selector gets it, and the source knows whose it is. An errno, negative, where
+ * nothing was tried. */
 timer *timer_of(const module_state *state, PyObject *source);
-void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
+int change_timer(PyObject *source, SelectorObject *selector, change *c);
 
 /* registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
  * 0; -1: an exception is set. The arguments are its source and its token. */
@@ -164,6 +173,7 @@ int add_events(PyObject *module, module_state *state);
 int add_registry(PyObject *module);
 int add_methods(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
+int add_watches(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);
