@@ -133,6 +133,11 @@ void release(selector *s);
  * on. */
 bool watch_has_news(selector *s, const registration *r);
 
+/* Whether a socket is a connection: KIND_STREAM or KIND_DATAGRAM; KIND_OTHER is none. A datagram
+ * socket has no end. What is said to be closed is its owner's shutdown(2). */
+uint8_t socket_kind(int fd);
+#define READY_CLOSED (READY_READ_CLOSED | READY_WRITE_CLOSED)
+
 typedef struct {
     int64_t bit;
     const char *name;

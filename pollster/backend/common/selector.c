@@ -1,6 +1,7 @@
 /* The kernel contract's part that is the same for every kernel: lifetime, tables, the wait loop. */
 #include "kernel.h"
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static int64_t deadline_after(int64_t timeout) {
@@ -348,6 +349,14 @@ int selector_wait(batch *seen, int64_t timeout) {
     if (result != -ECHILD)
         leave(s);
     return result;
+}
+
+uint8_t socket_kind(int fd) {
+    int type;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+        return KIND_OTHER;
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET ? KIND_STREAM : KIND_DATAGRAM;
 }
 
 void name_bits(raw_field *field, const bit_name *names, size_t count) {
