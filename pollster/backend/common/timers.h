@@ -23,7 +23,7 @@ typedef struct {
     int64_t period;   /* 0: it occurs once */
     uint64_t expirations;
     uint32_t stamp; /* of its entry in the heap */
-    uint32_t set;   /* the stamp that it was set with last: when its entry is out of date, a later */
+    uint32_t set;   /* the stamp that it was set with last; later where the entry is out of date */
 } timer_state;
 
 typedef struct {

@@ -112,9 +112,9 @@ static uint8_t kind_of(registration *r) {
 }
 
 /* A connection that broke, or never came to be, hangs up, too; but for those of some families
- * (vsock(7)), which have no peer then. Else it is alive: a message stands in its error queue (a time
- * stamp, what became of MSG_ZEROCOPY), or an ICMP answer that the next call will tell. SO_ERROR
- * would say more, once, and is the user's. */
+ * (vsock(7)), which have no peer then. Else it is alive: a message stands in its error queue (a
+ * time stamp, what became of MSG_ZEROCOPY), or an ICMP answer that the next call will tell.
+ * SO_ERROR would say more, once, and is the user's. */
 static bool is_broken(const registration *r, uint32_t events) {
     struct sockaddr_storage peer;
     socklen_t size = sizeof peer;
