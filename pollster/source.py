@@ -113,5 +113,4 @@ def descriptor_of(source: object) -> int | None:
 
 def _is_itself(kind: type[object]) -> bool:
     """Whether a class equals itself and nothing else, which its metaclass may see differently."""
-    meta = type(kind)
-    return meta.__hash__ is type.__hash__ and meta.__eq__ is type.__eq__
+    return all(getattr(type(kind), name) is getattr(type, name) for name in ("__hash__", "__eq__"))
