@@ -69,7 +69,8 @@ class Poll(ReadableOnly, Uncopied):
         ever, 0 does not wait. It is never cut short and is as fine as the kernel's timers, to the
         nanosecond. Returns `events`, empty when the timeout has passed.
 
-        A signal whose handler returns does not end it; a handler that raises does (PEP 475).
+        A signal whose handler returns does not end it; a handler that raises does (PEP 475). What
+        came together with the signal is not lost: the next poll reports it.
 
         Raises `ValueError` for a negative timeout or NaN and for a closed Poll (also one that
         another thread closes meanwhile), `TypeError` for arguments of other types, `RuntimeError`
@@ -86,7 +87,12 @@ class Poll(ReadableOnly, Uncopied):
         True
         False
         """
-        return self._wait(self._events if events is None else events, timeout)
+        batch = self._events if events is None else events
+        try:
+            return self._wait(batch, timeout)
+        except BaseException:  # a handler's, perhaps, of a signal that came together with events
+            self._selector.put_back(batch)
+            raise
 
     def fileno(self) -> int:
         """Returns the queue's descriptor. Raises `ValueError` once the Poll is closed."""

@@ -65,11 +65,10 @@ static void note_wakes(selector *s, struct epoll_event *told, int room) {
 static void wake_again(selector *s) {
     for (uint32_t i = 1; i < s->all.extent; i++) {
         registration *r = &s->all.at[i];
-        const waker w = {.fd = r->fd};
         if (r->kind != KIND_WAKER || !(r->state & WOKEN))
             continue;
         r->state &= (uint16_t)~WOKEN;
-        kernel_waker_wake(s, &w);
+        kernel_wake_again(s, r);
     }
 }
 

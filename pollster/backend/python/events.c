@@ -86,6 +86,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
         } else {
             ready->count = 0;
             ready->turn++;
+            ready->filled = false;
             ready->waiting = true; /* before bind(), which may run any code */
             if (ready->selector != selector)
                 result = bind(ready, selector);
@@ -117,8 +118,12 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
     ReadyObject *ready = (ReadyObject *)arguments[0];
     int64_t limit;
     int result;
-    if (!is_opened(self) || read_timeout(arguments[1], &limit) < 0)
+    if (!is_opened(self) || read_timeout(arguments[1], &limit) < 0) {
+        LOCK((PyObject *)ready)
+            ready->filled = false;
+        UNLOCK
         return NULL;
+    }
     for (;;) {
         if (begin_wait(ready, self) < 0)
             return NULL;
@@ -129,6 +134,7 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
         LOCK((PyObject *)ready)
             if (result > 0)
                 ready->count = result;
+            ready->filled = result > 0;
             limit = batch->remaining; /* from here on another wait may have the batch replaced */
             ready->waiting = false;
         UNLOCK
@@ -139,6 +145,22 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
         if (run_handlers() < 0)
             return NULL;
     }
+}
+
+PyObject *selector_put_back_events(PyObject *object, PyObject *events) {
+    SelectorObject *self = (SelectorObject *)object;
+    if (!PyObject_TypeCheck(events, ready_type))
+        return none();
+    ReadyObject *ready = (ReadyObject *)events;
+    LOCK(events)
+        if (ready->filled && !ready->waiting && ready->selector == self) {
+            self->calls->put_back(ready->batch);
+            ready->filled = false;
+            ready->count = 0;
+            ready->turn++;
+        }
+    UNLOCK
+    return none();
 }
 
 /* The batch */

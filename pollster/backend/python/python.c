@@ -118,6 +118,7 @@ static PyObject *selector_registered(PyObject *object, PyObject *nothing) {
 static PyMethodDef selector_methods[] = {
     {"_open", selector_open_slots, METH_VARARGS, NULL},
     {"wait", METHOD(selector_wait_for), METH_FASTCALL, NULL},
+    {"put_back", selector_put_back_events, METH_O, NULL},
     {"registered", selector_registered, METH_NOARGS, NULL},
     {"keep", selector_keep, METH_VARARGS, NULL},
     {"forget", selector_forget, METH_VARARGS, NULL},

@@ -69,6 +69,7 @@ typedef struct {
     int count;
     uint32_t turn; /* how often it was filled or emptied: ends the iterators of earlier turns */
     bool waiting;
+    bool filled; /* by the last call of wait() */
 } ReadyObject;
 
 /* Py_RETURN_NONE, as the headers of 3.12 and 3.13 have it, does not count the reference, and older
@@ -124,6 +125,9 @@ PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssi
 
 /* events.c. wait(events, timeout): fills the events and returns them. */
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
+
+/* put_back(events): an exception came after wait() had filled them, and before anybody saw them. */
+PyObject *selector_put_back_events(PyObject *self, PyObject *events);
 
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
 bool read_plain(PyObject *timeout, int64_t *nanoseconds);
