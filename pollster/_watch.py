@@ -17,6 +17,7 @@ from pollster.token import Token
 from pollster.trigger import Trigger
 
 if TYPE_CHECKING:
+    from pollster.backend.selector import Selector
     from pollster.registry import Registry
 
 __all__ = ["Watch"]
@@ -32,10 +33,11 @@ class Watch(Uncopied):
     by `register` and `reregister`. In a `registry.batch()` it is registered at once.
     """
 
-    __slots__ = ("__weakref__", "_backend", "_ffi", "_lib", "_watch")
+    __slots__ = ("__weakref__", "_backend", "_ffi", "_lib", "_place", "_watch")
 
     def __init__(self, backend: str | None) -> None:
         self._backend = backends.resolve(backend)
+        self._place: tuple[Selector, int, int] | None = None  # where it is registered
         module = backends.load(self._backend)
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
@@ -103,6 +105,7 @@ class Watch(Uncopied):
             raise selector.failure(errno.ESHUTDOWN, "")
         if code:
             raise self._failure(-code)
+        self._place = (selector, made.index, made.generation) if made.index else None
         if made.index:
             selector.keep(made.index, made.generation, self, token)
 
@@ -139,6 +142,10 @@ class Watch(Uncopied):
     def close(self) -> None:
         """Deregisters it and gives back all that it took; closing twice changes nothing."""
         self._lib.watch_close(self._watch)
+        place, self._place = self._place, None
+        if place:
+            selector, index, generation = place
+            selector.forget(index, generation)  # it lets go of this
 
     def __enter__(self) -> Self:
         return self
