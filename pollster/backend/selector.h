@@ -167,8 +167,8 @@ void batch_free(batch *b);
  */
 int selector_wait(batch *b, int64_t timeout);
 
-/* Nobody saw what the last wait put into the batch: what does not report again by itself is made to,
- * to whoever waits. */
+/* Nobody saw what the last wait put into the batch: what does not report again by itself is made
+ * to, to whoever waits. */
 int selector_put_back(batch *b);
 
 /* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
