@@ -18,7 +18,15 @@
 #define POLLSTER_SELECTOR_H
 #include <stdint.h>
 
-enum interest { INTEREST_READABLE = 1, INTEREST_WRITABLE = 2, INTEREST_PRIORITY = 4 };
+/* HANGUP goes with others and is not public: a pipe whose other end is gone is ready for the whole
+ * interest, whichever end it is. Programs that wait on the standard library's selectors count on
+ * it, to learn from the write end that nobody reads. */
+enum interest {
+    INTEREST_READABLE = 1,
+    INTEREST_WRITABLE = 2,
+    INTEREST_PRIORITY = 4,
+    INTEREST_HANGUP = 8
+};
 
 /* The first two are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. KEEP is for
  * REREGISTER: the one it has. */
@@ -82,8 +90,8 @@ typedef struct {
 } change;
 
 typedef struct {
-    int fd; /* -1 where the kernel queue itself is the source, and of timers */
-    uint32_t interest;
+    int fd;            /* -1 where the kernel queue itself is the source, and of timers */
+    uint32_t interest; /* without HANGUP */
     uint32_t trigger;
     uint64_t token;
 } registration_view;
@@ -104,6 +112,25 @@ typedef struct {
     int64_t number;
     char text[128]; /* the number as the headers name it */
 } raw_field;
+
+/* What a selector has done since it was opened, and what it has now. */
+typedef struct {
+    uint64_t polls;       /* waits that came to an end, */
+    uint64_t timeouts;    /* those of them that found nothing, */
+    uint64_t interrupts;  /* and what a signal made begin again: EINTR */
+    uint64_t events;      /* entries of batches */
+    uint64_t stale;       /* what the kernel told of registrations that had ended */
+    uint64_t wakes_asked; /* by waker_wake */
+    uint64_t wakes_told;
+    uint64_t waits;   /* system calls that wait, or only look, */
+    uint64_t changes; /* and those that change what is registered or set */
+    uint64_t ghosts;  /* epoll: closed sources that went on reporting, */
+    uint64_t moves;   /* and new queues that left some behind */
+    uint64_t registrations;
+    uint64_t registrations_most;
+    uint64_t timers;     /* those that are set */
+    uint64_t hung_pipes; /* kqueue: pipes without a reader, which it does not report itself */
+} stats;
 
 /* What a kernel may have or lack, found out by trying it, for people who look for a fault. */
 typedef struct {
@@ -153,6 +180,9 @@ int selector_view(selector *s, uint32_t index, registration_view *out);
 
 /* The token of a registration. -ENOENT: it has ended. */
 int selector_token(selector *s, registration_id id, uint64_t *out);
+
+/* -ECHILD; of a closed selector the last figures. */
+int selector_stats(selector *s, stats *out);
 
 /* 0, or why the selector can't be used: -ESHUTDOWN, -ECHILD. */
 int selector_check(selector *s);

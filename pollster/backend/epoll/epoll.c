@@ -125,7 +125,7 @@ static bool is_broken(const registration *r, uint32_t events) {
  * the directions of the interest. EPOLLERR is a pipe's missing reader (poll(2)), a connection's
  * error, or what the next call will tell, such as that a datagram was refused. */
 static uint32_t exceptional(registration *r, uint32_t events) {
-    uint32_t ready = 0, relevant = READY_ERROR;
+    uint32_t ready = 0;
     if (events & EPOLLIN)
         ready |= READY_READABLE;
     if (events & EPOLLOUT)
@@ -150,13 +150,9 @@ static uint32_t exceptional(registration *r, uint32_t events) {
     }
     if (ready & READY_CLOSED && kind_of(r) == KIND_DATAGRAM)
         ready &= ~(uint32_t)READY_CLOSED;
-    if (r->interest & INTEREST_READABLE)
-        relevant |= READY_READABLE | READY_READ_CLOSED;
-    if (r->interest & INTEREST_WRITABLE)
-        relevant |= READY_WRITABLE | READY_WRITE_CLOSED;
-    if (r->interest & INTEREST_PRIORITY)
-        relevant |= READY_PRIORITY;
-    return ready & relevant;
+    if (events & (EPOLLHUP | EPOLLERR) && kind_of(r) == KIND_PIPE)
+        return hung_up(r, ready);
+    return relevant_to(r, ready);
 }
 
 /* EPOLLERR can't be masked out: the write end of a pipe, registered READABLE, reports its missing

@@ -24,6 +24,11 @@ static bool is_ghost(selector *s, const registration *r) {
     return errno != EEXIST;
 }
 
+static void found_ghost(selector *s, registration *r) {
+    r->state |= GHOST;
+    s->done.ghosts++;
+}
+
 /* Adds what lives, of wakers or of all else. */
 static int add_all(selector *s, int fresh, bool wakers) {
     int result = 0;
@@ -33,7 +38,7 @@ static int add_all(selector *s, int fresh, bool wakers) {
             (r->kind == KIND_WAKER) != wakers)
             continue;
         if (is_ghost(s, r))
-            r->state |= GHOST;
+            found_ghost(s, r);
         else
             result = ep_control(fresh, s, EPOLL_CTL_ADD, i);
     }
@@ -90,6 +95,7 @@ static void move(epoll_selector *e) {
      * forked child's copy keeps it alive, so the front is told. */
     if (ep_send_waiters_away(e) < 0)
         goto end;
+    s->done.moves++;
     note_wakes(s, told, (int)room_told);
     if (e->front >= 0)
         epoll_ctl(e->front, EPOLL_CTL_DEL, s->fd, NULL);
@@ -110,13 +116,14 @@ static void check_batch(epoll_selector *e, const room *b, int n) {
         registration *r = registration_at(&e->common.all, entries[i].data.u64);
         if (!r || r->kind == KIND_WAKER || r->state & GHOST || !is_ghost(&e->common, r))
             continue;
-        r->state |= GHOST;
+        found_ghost(&e->common, r);
         e->stale = STALE_MAX;
     }
 }
 
 void ep_check_ghosts(epoll_selector *e, const room *b, int n, uint32_t stale) {
     e->stale += stale;
+    e->common.done.stale += stale;
     if (e->common.all.batches % CHECK_EVERY == 0)
         check_batch(e, b, n);
     if (e->stale >= STALE_MAX)

@@ -38,6 +38,7 @@ void kernel_wake_again(selector *s, const registration *r) {
 }
 
 void kernel_waker_close(selector *s, const registration *r) {
+    count_change(s);
     epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
     close(r->fd);
 }

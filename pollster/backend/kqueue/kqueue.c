@@ -124,6 +124,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
     if (!r) { /* the bell, the timer, or stale */
         if (e->filter == EVFILT_TIMER)
             s->timers.armed = 0; /* it has come, and is gone */
+        else if (key_from(e->udata) != key_of(OWN_INDEX, 0))
+            s->done.stale++;
         return;
     }
     if (r->kind == KIND_WAKER) {
@@ -135,8 +137,13 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             kq_put(s, b, r, READY_READABLE);
         return;
     }
-    if (kq_wanted(r) & (e->filter == EVFILT_READ ? ON_READ : ON_WRITE))
-        kq_put(s, b, r, readiness_of(r, e));
+    unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
+    if (kq_asked(r) & on)
+        kq_put(s, b, r,
+               r->kind == KIND_PIPE && e->flags & EV_EOF ? hung_up(r, readiness_of(r, e))
+                                                         : readiness_of(r, e));
+    else if (kq_wanted(r) & on)
+        kq_heed((kqueue_selector *)s, b, r, e);
     if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
         kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
 }
@@ -146,6 +153,7 @@ static void ask_aside(selector *s, room *b, const struct kevent *knotes, int n) 
     const struct timespec at_once = {0, 0};
     struct kevent told[ASIDE_MAX];
     int aside = kqueue();
+    s->done.waits++;
     if (aside < 0)
         return;
     int count = kevent(aside, knotes, n, told, n, &at_once);
@@ -198,6 +206,7 @@ int kernel_decode(selector *s, room *b, int n) {
         asked = b->places - b->filled;
         if (!full || asked == 0 || taken + asked > ENTRIES_PER_PLACE * b->capacity)
             break;
+        s->done.waits++;
         n = kevent(s->fd, NULL, 0, entries + taken, asked, &at_once);
         if (n <= 0)
             break;
