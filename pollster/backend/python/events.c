@@ -83,7 +83,6 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
         } else {
             ready->count = 0;
             ready->turn++;
-            ready->filled = false;
             ready->waiting = true; /* before bind(), which may run any code */
             if (ready->selector != selector)
                 result = bind(ready, selector);
@@ -97,32 +96,34 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
  * code, unless that was compiled. */
 static int run_handlers(void) {
 #ifdef PYPY_VERSION
+#define HANDLERS_RUN_HERE false /* with each batch that is too dear */
     PyObject *names = PyDict_New();
     PyObject *done = names ? PyRun_String("pass", Py_file_input, names, names) : NULL;
     Py_XDECREF(names);
     Py_XDECREF(done);
     return done ? 0 : -1;
 #else
+#define HANDLERS_RUN_HERE true
     return PyErr_CheckSignals();
 #endif
 }
 
-PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
-    SelectorObject *self = (SelectorObject *)object;
-    if (!is_opened(self))
-        return NULL;
-    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
-        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
-                            count ? arguments[0] : Py_None);
-    ReadyObject *ready = (ReadyObject *)arguments[0];
+/* Of a batch that nobody has seen, when a handler raises: what it had is told by the next waits. */
+static PyObject *put_back(SelectorObject *self, ReadyObject *ready) {
+    LOCK((PyObject *)ready)
+        if (ready->count && !ready->waiting)
+            self->calls->put_back(ready->batch);
+        ready->count = 0;
+        ready->turn++;
+    UNLOCK
+    return NULL;
+}
+
+PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) {
     int64_t limit;
     int result;
-    if (read_timeout(self->state, arguments[1], &limit) < 0) {
-        LOCK((PyObject *)ready)
-            ready->filled = false;
-        UNLOCK
+    if (!is_opened(self) || read_timeout(self->state, timeout, &limit) < 0)
         return NULL;
-    }
     for (;;) {
         if (begin_wait(ready, self) < 0)
             return NULL;
@@ -133,33 +134,26 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
         LOCK((PyObject *)ready)
             if (result > 0)
                 ready->count = result;
-            ready->filled = result > 0;
             limit = batch->remaining; /* from here on another wait may have the batch replaced */
             ready->waiting = false;
         UNLOCK
+        if (result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0)
+            return put_back(self, ready);
         if (result >= 0)
-            return Py_NewRef(arguments[0]);
+            return Py_NewRef((PyObject *)ready);
         if (result != -EINTR)
-            return fail(object, result, "this Poll can't wait");
+            return fail((PyObject *)self, result, "this Poll can't wait");
         if (run_handlers() < 0)
             return NULL;
     }
 }
 
-PyObject *selector_put_back_events(PyObject *object, PyObject *events) {
+PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
-    if (!self->calls || !is_a(events, self->state->ready_type))
-        return none();
-    ReadyObject *ready = (ReadyObject *)events;
-    LOCK(events)
-        if (ready->filled && !ready->waiting && ready->selector == self) {
-            self->calls->put_back(ready->batch);
-            ready->filled = false;
-            ready->count = 0;
-            ready->turn++;
-        }
-    UNLOCK
-    return none();
+    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
+        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
+                            count ? arguments[0] : Py_None);
+    return wait_for(self, (ReadyObject *)arguments[0], arguments[1]);
 }
 
 /* The batch */
@@ -211,8 +205,8 @@ static PyObject *ready_raw(PyObject *object, PyObject *argument) {
     return list;
 }
 
-/* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
- */
+/* How many of `most` events there are; -1: an exception is set. Looking for them may run any code,
+ * so the Selector is held. */
 static int count_events(ReadyObject *self, int most) {
     SelectorObject *selector;
     uint32_t turn;
@@ -224,11 +218,15 @@ static int count_events(ReadyObject *self, int most) {
     if (!selector)
         return 0;
     LOCK2((PyObject *)self, (PyObject *)selector)
-        for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
-            found += slot_of(selector, self->batch->ready[i]) != NULL;
+        for (int i = 0; turn == self->turn && i < self->count && found < most; i++) {
+            if (slot_of(selector, self->batch->ready[i]))
+                found++;
+            else if (PyErr_Occurred())
+                break;
+        }
     UNLOCK2
     Py_DECREF((PyObject *)selector);
-    return found;
+    return PyErr_Occurred() ? -1 : found;
 }
 
 static Py_ssize_t ready_length(PyObject *object) {
@@ -332,10 +330,15 @@ static PyObject *iterator_next(PyObject *object) {
     LOCK2((PyObject *)ready, (PyObject *)selector)
         if (self->position < ready->count - AHEAD)
             prefetch_event(selector, ready->batch->ready[self->position + AHEAD]);
-        while (!event && self->turn == ready->turn && self->position < ready->count &&
-               !(event = event_of(selector, ready->batch->ready[self->position++])) &&
-               !PyErr_Occurred())
-            continue;
+        while (!event && self->turn == ready->turn && self->position < ready->count) {
+            int position = self->position++; /* any code may run here, and take the next one */
+            event = event_of(selector, ready->batch->ready[position]);
+            if (event || !PyErr_Occurred())
+                continue;
+            if (self->position == position + 1)
+                self->position = position; /* who asks again gets it */
+            break;
+        }
     UNLOCK2
     return event;
 }
