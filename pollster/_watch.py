@@ -18,6 +18,7 @@ from pollster.token import Token
 from pollster.trigger import Trigger
 
 if TYPE_CHECKING:
+    from pollster.backend.selector import Selector
     from pollster.registry import Registry
 
 __all__ = ["Watch"]
@@ -33,10 +34,11 @@ class Watch(_python.Watch, Uncopied):
     by `register` and `reregister`. In a `registry.batch()` it is registered at once.
     """
 
-    __slots__ = ("__weakref__", "_backend", "_ffi", "_lib", "_watch")
+    __slots__ = ("__weakref__", "_backend", "_ffi", "_lib", "_place", "_watch")
 
     def __init__(self, backend: str | None) -> None:
         self._backend = backends.resolve(backend)
+        self._place: tuple[Selector, int, int] | None = None  # where it is registered
         module = backends.load(self._backend)
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
@@ -103,6 +105,7 @@ class Watch(_python.Watch, Uncopied):
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         try:
             gone, made = change.gone, change.made
+            self._place = (selector, made.index, made.generation) if made.index else None
             selector.forget(gone.index, gone.generation)
             selector.keep(made.index, made.generation, self, token)
         except BaseException:  # no memory, or a signal's handler
@@ -148,6 +151,10 @@ class Watch(_python.Watch, Uncopied):
     def close(self) -> None:
         """Deregisters it and gives back all that it took; closing twice changes nothing."""
         self._lib.watch_close(self._watch)
+        place, self._place = self._place, None
+        if place:
+            selector, index, generation = place
+            selector.forget(index, generation)  # it lets go of this
 
     def __enter__(self) -> Self:
         return self

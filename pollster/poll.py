@@ -71,7 +71,8 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         ever, 0 does not wait. It is never cut short and is as fine as the kernel's timers, to the
         nanosecond. Returns `events`, empty when the timeout has passed.
 
-        A signal whose handler returns does not end it; a handler that raises does (PEP 475).
+        A signal whose handler returns does not end it; a handler that raises does (PEP 475). What
+        came together with the signal is not lost: the next poll reports it.
 
         Raises `ValueError` for a negative timeout or NaN and for a closed Poll (also one that
         another thread closes meanwhile), `TypeError` for arguments of other types, `RuntimeError`

@@ -185,7 +185,13 @@ class Registry(_python.Registry, Uncopied):
         """
         if how:
             how = _fit(what, *how)
-        fd = descriptor_of(source)
+        try:
+            fd = descriptor_of(source)
+        except Exception as error:  # each library says in its own way that it is closed
+            unknown = isinstance(error, TypeError) and self._registered_as(source) is None
+            if what != DEREGISTER or unknown:
+                raise
+            fd = -1
         if fd is None:
             getattr(_itself(source), CHANGES[what])(self, *how)
             return
@@ -205,17 +211,24 @@ class Registry(_python.Registry, Uncopied):
 
     def _descriptor_before(self, source: object, what: int) -> int:
         """Returns the descriptor under which a closed source was registered, to deregister it."""
-        if isinstance(source, int):
+        if issubclass(type(source), int):
             raise ValueError(f"fd {source} is negative: pass an open descriptor")
         if what != DEREGISTER:
             raise ValueError(f"{source!r} is closed: register it while it is open")
+        fd = self._registered_as(source)
+        if fd is None:
+            raise NotRegisteredError(
+                errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
+            )
+        return fd
+
+    def _registered_as(self, source: object) -> int | None:
+        """Returns the descriptor under which this very object is registered, or None."""
         for index, registered in self._selector.registered():
             view = self._selector.view(index) if registered is source else None
             if view:
                 return int(view.fd)
-        raise NotRegisteredError(
-            errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
-        )
+        return None
 
 
 class Batch(Registry):

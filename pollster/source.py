@@ -17,7 +17,7 @@ class HasFileno(Protocol):
     """An object with a file descriptor: a socket, a pipe, a file object of a terminal."""
 
     def fileno(self) -> int:
-        """Returns the descriptor; a negative number or a `ValueError` once it is closed."""
+        """Returns the descriptor; once it is closed a negative number, or it raises something."""
         ...
 
 
@@ -83,14 +83,14 @@ plain_types: set[type[object]] = set()
 def descriptor_of(source: object) -> int | None:
     """Returns a source's descriptor; negative where it is closed, None where it registers itself.
 
-    Raises `TypeError` for what is no source.
+    Raises `TypeError` for what is no source, and what its `fileno()` raises.
     """
     kind = type(source)
     # select.epoll has a register(), too, but this it does not have.
     if hasattr(kind, "deregister"):
         return None
     if isinstance(source, int) and kind is not bool:
-        return int(source)
+        return int.__index__(source)
     if not hasattr(source, "fileno") or kind is bool:
         raise TypeError(
             f"{source!r} is no source: pass an object with fileno(), a descriptor, "
@@ -102,10 +102,15 @@ def descriptor_of(source: object) -> int | None:
         raise TypeError(f"{source!r} is no source: it has no descriptor") from error
     except ValueError:  # how files and Polls say that they are closed; sockets say -1
         return -1
-    if type(fd) is not int:
+    if not isinstance(fd, int) or type(fd) is bool:
         raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
-    if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly):
+    if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly) and _is_itself(kind):
         if len(plain_types) >= 1000:  # a program that makes classes as it goes
             plain_types.clear()
         plain_types.add(kind)
-    return fd
+    return int.__index__(fd)
+
+
+def _is_itself(kind: type[object]) -> bool:
+    """Whether a class equals itself and nothing else, which its metaclass may see differently."""
+    return all(getattr(type(kind), name) is getattr(type, name) for name in ("__hash__", "__eq__"))

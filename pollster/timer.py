@@ -3,6 +3,8 @@
 import errno
 from typing import final
 
+# What C imports: by a plain statement, which programs that pack others look for.
+from pollster import _timeout  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend.selector import Selector

@@ -86,7 +86,8 @@ class Waker(Uncopied):
 
         Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
         """
-        if registry._selector is not self._selector or self not in (r.source for r in registry):
+        is_here = registry._selector is self._selector
+        if not is_here or all(known.source is not self for known in registry):
             raise self._error(errno.ENOENT)
         self.close()
 

@@ -86,6 +86,32 @@ def test_an_outer_poll_does_not_notice_the_leaving_of_a_ghost(backend, poll, fds
         assert [event.token for event in poll.poll(timeout=0)] == [2]
 
 
+@pytest.mark.parametrize("capacity", [1, 2, 64])
+def test_a_wake_is_told_once_also_where_a_ghost_is_left(poll, fds, capacity) -> None:
+    """With a capacity of 1 a wake waits in the queue while the ghost is reported."""
+    events = Events(capacity)
+    wakers = [Waker(poll.registry, Token(token)) for token in (10, 11, 12)]
+    woken, told = [0, 0, 0], [0, 0, 0]
+
+    def look() -> None:
+        for event in poll.poll(events, timeout=0):
+            if event.token >= 10:
+                told[event.token - 10] += 1
+
+    for _ in range(3):
+        number, _ = ghost(poll, fds)
+        poll.registry.deregister(number)
+        for turn in range(2500):
+            for which, every in enumerate((1, 7, 2400)):
+                if turn % every == 0 and told[which] == woken[which]:
+                    wakers[which].wake()
+                    woken[which] += 1
+            look()
+    for _ in range(10):
+        look()
+    assert told == woken
+
+
 def test_who_waits_meanwhile_is_not_left_behind(poll, fds) -> None:
     woken: list[int] = []
     threads = [

@@ -2,8 +2,11 @@
 
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pollster
@@ -39,6 +42,19 @@ def test_without_tox_all_that_the_tests_need_is_installed() -> None:
     page = HERE.with_name("CONTRIBUTING.md").read_text("utf-8")
     (command,) = re.findall(r"pip install -q -e \. (.*)", page)
     assert set(command.split()) == {re.split(r"[<>=;]", one)[0] for one in needed}
+
+
+def test_what_a_program_needs_is_seen_by_those_who_pack_it() -> None:
+    """They follow import statements, and see nothing of what C imports."""
+    finder = ModuleFinder([str(Path(pollster.__file__).parent.parent), *sys.path])
+    finder.import_hook("pollster")
+    code = "import pollster, sys; pollster.Poll().close(); print(*sys.modules)"
+    run = [sys.executable, "-c", code]
+    needed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    ours = {name for name in needed if name.split(".")[0] in ("pollster", "_cffi_backend")}
+    ours = {name for name in ours if not name.endswith(".lib")}  # cffi's, and no module of a file
+    assert "pollster._timeout" in ours
+    assert ours - finder.modules.keys() == set()
 
 
 def test_a_module_without_an_underscore_holds_a_public_name() -> None:

@@ -5,10 +5,12 @@ What is reported, and when, is stated in `conformance`.
 
 import errno
 import io
+import multiprocessing
 import os
 import socket
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,10 @@ from pollster import (
     Registry,
     Token,
     Trigger,
+    Waker,
 )
+
+from .conftest import WAIT
 
 R, W = Interest.READABLE, Interest.WRITABLE
 EVERY_TRIGGER = list(Trigger)
@@ -272,3 +277,189 @@ def test_a_fileno_that_is_no_integer_is_named(poll) -> None:
 
     with pytest.raises(TypeError, match=r"its fileno\(\) returned '7'"):
         poll.registry.register(Odd(), Token(1), R)
+
+
+# What other libraries' sources are like
+
+
+class Client:
+    """A database client's shape: closed, it raises an exception of its own."""
+
+    error: type[Exception] = RuntimeError
+
+    def __init__(self) -> None:
+        self.sock, self.peer = socket.socketpair()
+
+    def fileno(self) -> int:
+        if self.sock.fileno() < 0:
+            raise self.error("the connection is closed")
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        self.sock.close()
+        self.peer.close()
+
+
+class Broken(Client):
+    error = OSError
+
+
+class Untyped(Client):
+    error = TypeError
+
+
+class Delegating:
+    """Closed, it has no `fileno` any more."""
+
+    def __init__(self) -> None:
+        self.client: Client | None = Client()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.client, name)
+
+    def close(self) -> None:
+        assert self.client
+        self.client.close()
+        self.client = None
+
+
+class Emptied(Client):
+    """Closed, it has no descriptor to give."""
+
+    def fileno(self) -> int:
+        fd = self.sock.fileno()
+        return fd if fd >= 0 else None  # type: ignore[return-value]
+
+
+CLIENTS = [Client, Broken, Untyped, Delegating, Emptied, lambda: multiprocessing.Pipe()[0]]
+
+
+@pytest.mark.parametrize("make", CLIENTS)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_closed_source_is_found_by_its_identity_whatever_its_fileno_raises(
+    no_leak, poll, make, in_batch
+) -> None:
+    for _ in range(2):  # the second time its class is known
+        source: Any = make()
+        poll.registry.register(source, Token(1), R)
+        source.close()
+        if in_batch:
+            with poll.registry.batch() as changes:
+                changes.deregister(source)
+        else:
+            poll.registry.deregister(source)
+        assert list(poll.registry) == []
+        with pytest.raises((NotRegisteredError, TypeError)):
+            poll.registry.deregister(source)
+
+
+def test_a_closed_source_says_itself_why_it_cannot_be_registered(poll) -> None:
+    for _ in range(2):
+        source = Client()
+        poll.registry.register(source, Token(1), R)
+        poll.registry.deregister(source)
+        source.close()
+        for change in (poll.registry.register, poll.registry.reregister):
+            with pytest.raises(RuntimeError, match="the connection is closed"):
+                change(source, Token(1), R)
+
+
+def test_what_is_no_exception_passes_through_fileno(poll) -> None:
+    class Interrupted(Client):
+        error = KeyboardInterrupt  # type: ignore[assignment]
+
+    source = Interrupted()
+    for _ in range(2):
+        poll.registry.register(source, Token(1), R)
+        poll.registry.deregister(source)
+    poll.registry.register(source, Token(1), R)
+    source.close()
+    with pytest.raises(KeyboardInterrupt):
+        poll.registry.deregister(source)
+
+
+class Unhashable(type):
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class AllTheSame(type):
+    def __eq__(cls, other: object) -> bool:
+        return isinstance(other, AllTheSame)
+
+    def __hash__(cls) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("meta", [Unhashable, AllTheSame])
+def test_classes_may_be_hashed_as_they_like(poll, fds, meta) -> None:
+    class Plain(socket.socket, metaclass=meta):
+        pass
+
+    class Composed(metaclass=meta):
+        """Registers itself: never to be taken for the other one."""
+
+        def __init__(self) -> None:
+            self.called: list[str] = []
+
+        def fileno(self) -> int:
+            raise AssertionError("nobody asks")
+
+        def register(self, *_: object) -> None:
+            self.called.append("register")
+
+        def reregister(self, *_: object) -> None:
+            self.called.append("reregister")
+
+        def deregister(self, *_: object) -> None:
+            self.called.append("deregister")
+
+    with Plain(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        for _ in range(3):
+            poll.registry.register(plain, Token(1), W)
+            assert [event.token for event in poll.poll(timeout=WAIT)] == [1]
+            poll.registry.deregister(plain)
+    composed = Composed()
+    poll.registry.register(composed, Token(1), W)
+    poll.registry.reregister(composed, Token(1), W)
+    poll.registry.deregister(composed)
+    assert composed.called == ["register", "reregister", "deregister"]
+
+
+class Fd(int):
+    def __int__(self) -> int:
+        raise AssertionError("it is one already")
+
+
+def test_a_descriptor_may_be_any_integer(poll, unix_pair) -> None:
+    ours, peer = unix_pair
+
+    class Holder:
+        def fileno(self) -> int:
+            return Fd(ours.fileno())
+
+    peer.send(b"x")
+    holder = Holder()
+    for source in (Fd(ours.fileno()), holder, holder):
+        poll.registry.register(source, Token(1), R)
+        poll.registry.reregister(source, Token(2), R)
+        assert [event.token for event in poll.poll(timeout=WAIT)] == [2]
+        poll.registry.deregister(source)
+
+
+def test_a_waker_is_known_by_its_identity(poll, unix_pair) -> None:
+    class Odd:
+        def fileno(self) -> int:
+            return unix_pair[0].fileno()
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("nobody compares")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    poll.registry.register(Odd(), Token(1), R)
+    waker = Waker(poll.registry, Token(2))
+    poll.registry.deregister(waker)
+    assert [registration.token for registration in poll.registry] == [1]

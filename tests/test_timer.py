@@ -33,6 +33,21 @@ def test_of_a_batch_the_earliest_comes_first(poll) -> None:
     assert due_now(poll) == [0, 1, 2, 3, 4]
 
 
+def test_of_one_deadline_what_was_set_first_comes_first(poll) -> None:
+    deadline = time.monotonic() - 1
+    timers = [register(poll, Timer.at(deadline), token) for token in range(50)]
+    for token in (7, 3, 30):
+        timers[token].set_at(deadline)  # which counts
+    timers[20].set_at(deadline + 0.5)
+    timers[20].set_at(deadline)
+    expected = [token for token in range(50) if token not in (7, 3, 30, 20)] + [7, 3, 30, 20]
+    few = Events(20)
+    found: list[int] = []
+    while batch := [int(event.token) for event in poll.poll(few, timeout=0)]:
+        found += batch
+    assert found == expected
+
+
 # Setting it anew
 
 

@@ -8,21 +8,38 @@ import errno
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import cffi
 import pytest
 from children import in_child, wait_for_zombie
 
 import pollster.backend
-from pollster import Events, Interest, PathChange, PathWatch, Poll, Process, Signals, Token
+from pollster import (
+    Events,
+    Interest,
+    PathChange,
+    PathWatch,
+    Poll,
+    Process,
+    Signals,
+    Token,
+    Trigger,
+)
+from pollster._watch import Watch
 
-from .conftest import CPYTHON, counts_references, no_more_descriptors
+from .conftest import CPYTHON, WAIT, counts_references, no_more_descriptors
 
 R = Interest.READABLE
 ONE, TWO = signal.SIGUSR1, signal.SIGUSR2
@@ -537,3 +554,271 @@ def test_several_threads_wait_for_one_path_and_one_is_told(backend, poll, tmp_pa
         thread.join()
     assert got == [1]
     watch.close()
+
+
+# Letting go
+
+
+@counts_references
+@pytest.mark.parametrize("trigger", list(Trigger))
+def test_a_closed_watch_is_let_go_by_its_poll(backend, poll, tmp_path, trigger) -> None:
+    makers: list[Callable[[], Watch]] = [
+        lambda: Signals(signal.SIGUSR2, backend=backend),
+        lambda: PathWatch(tmp_path, backend=backend),
+        lambda: Process(os.getppid(), backend=backend),
+    ]
+    for make in makers:
+        watch = make()
+        poll.registry.register(watch, Token(1), R, trigger)
+        poll.registry.reregister(watch, Token(2), R, trigger)
+        watch.close()
+        assert list(poll.registry) == []
+        gone = weakref.ref(watch)
+        del watch
+        assert gone() is None
+
+
+def test_a_watch_that_is_closed_late_leaves_others_alone(backend, poll, fds, tmp_path) -> None:
+    watch = PathWatch(tmp_path, backend=backend)
+    with Poll(backend=backend) as other:
+        other.registry.register(watch, Token(1), R)
+    poll.registry.register(watch, Token(2), R)
+    poll.registry.deregister(watch)
+    reader, writer = fds.pipe()
+    poll.registry.register(reader, Token(3), R)
+    watch.close()
+    watch.close()
+    os.write(writer, b"x")
+    assert [event.token for event in poll.poll(timeout=WAIT)] == [3]
+
+
+# Paths that can't be watched for now
+
+
+@contextlib.contextmanager
+def folder_of_others() -> Iterator[Path]:
+    """A folder in which everybody may do everything."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+def give_up_rights() -> None:
+    """Root may read everything."""
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def found(watch: PathWatch, changes: PathChange) -> None:
+    """Waits until take() has found these changes."""
+    seen = PathChange(0)
+    deadline = time.monotonic() + WAIT
+    while seen != changes and time.monotonic() < deadline:
+        seen |= watch.take()
+    assert seen == changes
+
+
+GROWN = PathChange.WRITTEN | PathChange.EXTENDED
+
+
+@pytest.mark.parametrize("by_rename", [False, True])
+def test_a_file_that_may_be_read_only_later_is_found(backend, by_rename) -> None:
+    def work() -> None:
+        give_up_rights()
+        path = folder / "file"
+        path.touch()
+        with Poll(backend=backend) as poll, PathWatch(path, backend=backend) as watch:
+            poll.registry.register(watch, Token(1), R)
+            if by_rename:
+                new = folder / "new"
+                new.touch(0)
+                new.rename(path)
+            else:
+                path.unlink()
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, PathChange.DELETED)
+            if not by_rename:
+                path.touch(0)
+                assert not watch.take()
+            path.chmod(0o600)
+            if backend == "epoll":  # kqueue has nothing to say of a file that can't be opened
+                assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, PathChange.REPLACED)
+            path.write_bytes(b"x")
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, GROWN)
+
+    with folder_of_others() as folder:
+        in_child(work)
+
+
+def test_a_folder_that_may_be_searched_only_later_is_looked_into(backend) -> None:
+    def work() -> None:
+        give_up_rights()
+        inner = folder / "inner"
+        inner.mkdir()
+        path = inner / "file"
+        path.touch()
+        with Poll(backend=backend) as poll, PathWatch(path, backend=backend) as watch:
+            poll.registry.register(watch, Token(1), R)
+            path.unlink()
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, PathChange.DELETED)
+            path.touch()
+            inner.chmod(0)
+            poll.poll(timeout=0)
+            watch.take()
+            inner.chmod(0o700)
+            path.write_bytes(b"x")
+            deadline = time.monotonic() + WAIT
+            while not watch.take() and time.monotonic() < deadline:
+                poll.poll(timeout=0)
+            path.write_bytes(b"xy")
+            assert len(poll.poll(timeout=WAIT)) == 1
+
+    with folder_of_others() as folder:
+        in_child(work)
+
+
+class Room:
+    """How many watches there may be: those of a user's namespace, or descriptors."""
+
+    def __init__(self, backend: str) -> None:
+        self.is_linux = backend == "epoll"
+        self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if self.is_linux:
+            ffi = cffi.FFI()
+            ffi.cdef("int unshare(int);")
+            libc: Any = ffi.dlopen(None)
+            self.error = ffi.errno if libc.unshare(0x10000000) < 0 else 0
+
+    def is_limited(self) -> bool:
+        """Whether this machine lets it be limited."""
+        return not self.is_linux or self.error == 0
+
+    def limit(self, watches: int) -> None:
+        """There may be so many; 1, and as descriptors, is what there is: none is free."""
+        if self.is_linux:
+            Path("/proc/sys/user/max_inotify_watches").write_text(str(watches))
+            return
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, self.hard))
+        lowest = os.dup(0)
+        os.close(lowest)
+        number = 3 if watches == 0 else lowest if watches == 1 else 256
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, self.hard))
+
+
+def with_room(backend: str, work: Callable[[Path, Room], None]) -> None:
+    """Runs work in a child whose watches can be limited."""
+    with folder_of_others() as folder:
+        reader, writer = os.pipe()
+
+        def child() -> None:
+            room = Room(backend)
+            if room.is_limited():
+                work(folder, room)
+            else:
+                os.write(writer, b"x")
+
+        in_child(child)
+        os.close(writer)
+        refused = os.read(reader, 1)
+        os.close(reader)
+    if refused:
+        pytest.skip("this machine does not let a test limit the number of watches")
+
+
+def test_a_folders_watch_makes_room_for_the_files(backend) -> None:
+    def work(folder: Path, room: Room) -> None:
+        path, other = folder / "file", folder / "other"
+        path.touch()
+        other.touch()
+        with Poll(backend=backend) as poll, PathWatch(path, backend=backend) as watch:
+            poll.registry.register(watch, Token(1), R)
+            for _ in range(3):
+                path.unlink()
+                assert len(poll.poll(timeout=WAIT)) == 1
+                found(watch, PathChange.DELETED)
+                room.limit(1)
+                os.link(other, path)
+                assert len(poll.poll(timeout=WAIT)) == 1
+                found(watch, PathChange.REPLACED)
+                room.limit(100)
+                os.truncate(path, path.stat().st_size + 1)
+                assert len(poll.poll(timeout=WAIT)) == 1
+                assert PathChange.WRITTEN in watch.take()
+
+    with_room(backend, work)
+
+
+def test_a_file_is_told_without_room_to_watch_it(backend) -> None:
+    def work(folder: Path, room: Room) -> None:
+        path, other = folder / "file", folder / "other"
+        path.touch()
+        other.touch()
+        with Poll(backend=backend) as poll, PathWatch(path, backend=backend) as watch:
+            poll.registry.register(watch, Token(1), R)
+            path.unlink()
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, PathChange.DELETED)
+            room.limit(0)
+            os.link(other, path)
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, PathChange.REPLACED)
+            os.truncate(path, 1)
+            found(watch, GROWN)
+            path.unlink()
+            found(watch, PathChange.DELETED)
+            os.link(other, path)
+            found(watch, PathChange.REPLACED)
+            room.limit(100)
+            with path.open("ab") as file:
+                file.write(b"x")
+            found(watch, GROWN)
+            with path.open("ab") as file:
+                file.write(b"x")
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, GROWN)
+
+    with_room(backend, work)
+
+
+def test_what_is_untaken_is_told_again_where_no_other_folder_can_be_read(backend) -> None:
+    """In a jail whose root may be entered, and not listed."""
+
+    def work() -> None:
+        folder.chmod(0o711)
+        if os.geteuid() == 0:
+            os.chroot(folder)
+            os.chdir("/")
+            give_up_rights()
+            path = Path("/inner/file")
+        else:
+            path = folder / "inner" / "file"
+        with PathWatch(path, backend=backend) as watch:
+            poll.registry.register(watch, Token(1), R)
+            path.write_bytes(b"x")
+            assert len(poll.poll(timeout=WAIT)) == 1
+            for _ in range(3):
+                poll.registry.reregister(watch, Token(1), R)
+                assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, GROWN)
+            path.write_bytes(b"xy")
+            assert len(poll.poll(timeout=WAIT)) == 1
+            found(watch, GROWN)
+
+    def child() -> None:
+        nonlocal poll
+        with Poll(backend=backend) as poll:
+            work()
+
+    poll: Poll
+    if backend == "kqueue" and sys.platform == "linux":
+        pytest.skip("the tests' kqueue needs /proc")
+    with folder_of_others() as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").touch()
+        (folder / "inner" / "file").chmod(0o666)
+        (folder / "inner").chmod(0o733)
+        in_child(child)

@@ -198,6 +198,10 @@ void batch_free(batch *b);
  */
 int selector_wait(batch *b, int64_t timeout);
 
+/* Nobody saw what the last wait put into the batch: what does not report again by itself is made
+ * to, to whoever waits. */
+int selector_put_back(batch *b);
+
 /* The fields of entry `i` of those that the kernel handed over last. Returns how many there are. */
 int selector_raw(batch *b, int i, raw_field *fields, int room);
 
@@ -219,6 +223,7 @@ typedef struct {
     batch *(*batch_new)(selector *s, int capacity);
     void (*batch_free)(batch *b);
     int (*wait)(batch *b, int64_t timeout);
+    int (*put_back)(batch *b);
     int (*token)(selector *s, registration_id id, uint64_t *out);
     int (*raw)(batch *b, int i, raw_field *fields, int room);
     int (*timer_set)(timer *t, int64_t deadline, int64_t period);

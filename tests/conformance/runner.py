@@ -9,6 +9,7 @@ import changing  # noqa: F401
 import closed_sources  # noqa: F401
 import closing  # noqa: F401
 import connecting  # noqa: F401
+import error_queue  # noqa: F401
 import forking  # noqa: F401
 import input_errors  # noqa: F401
 import paths  # noqa: F401

@@ -84,6 +84,9 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token);
 /* Wakes; neither waker nor selector is closed meanwhile. */
 int kernel_waker_wake(selector *s, const waker *w);
 
+/* (locked) Wakes again, by what is registered. */
+void kernel_wake_again(selector *s, const registration *r);
+
 /* (locked) Removes the waker from the kernel and closes its descriptor. */
 void kernel_waker_close(selector *s, const registration *r);
 
@@ -118,6 +121,10 @@ int64_t timers_limit(selector *s, room *b, int64_t timeout);
 void timers_put(selector *s, room *b);
 int timers_nest(selector *s);
 
+/* (locked) What was put into a batch was seen by nobody: a timer is due again, a watch has news. */
+void timer_put_back(selector *s, uint32_t index);
+void watch_put_back(selector *s, uint32_t index);
+
 /* (locked) Makes one change, and says in c->result how it went. */
 void change_one(selector *s, change *c);
 
@@ -149,6 +156,11 @@ void release(selector *s);
 /* (locked) Whether a registered watch has something to tell; what it has is the watch's from now
  * on. */
 bool watch_has_news(selector *s, const registration *r);
+
+/* Whether a socket is a connection: KIND_STREAM or KIND_DATAGRAM; KIND_OTHER is none. A datagram
+ * socket has no end. What is said to be closed is its owner's shutdown(2). */
+uint8_t socket_kind(int fd);
+#define READY_CLOSED (READY_READ_CLOSED | READY_WRITE_CLOSED)
 
 typedef struct {
     int64_t bit;

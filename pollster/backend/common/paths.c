@@ -2,6 +2,14 @@
  * told follows from a look at the path and its file, so that it is the same on all of them. */
 #include "watches.h"
 
+#ifdef __APPLE__
+#define MODIFIED st_mtimespec
+#define CHANGED st_ctimespec
+#else
+#define MODIFIED st_mtim
+#define CHANGED st_ctim
+#endif
+
 #define ATTEMPTS 16 /* to catch a path that is replaced again and again */
 
 static bool is_same_file(const struct stat *one, const struct stat *other) {
@@ -71,27 +79,69 @@ static uint32_t compare(const struct stat *was, const struct stat *is, uint32_t 
     return changes;
 }
 
+/* The limits of descriptors and of watches, which others may come to at any time. */
+static bool is_for_want_of_room(int error) {
+    return error == -EMFILE || error == -ENFILE || error == -ENOSPC || error == -ENOMEM;
+}
+
+/* The place of the folder's watch will do for the file's. */
+static int follow_in_its_place(path_watch *p) {
+    kernel_path_found(p);
+    int result = follow(p);
+    if (result < 0)
+        kernel_path_await(p);
+    return result;
+}
+
 static uint32_t look_for_another(path_watch *p) {
-    if (follow(p) < 0)
+    int result = follow(p);
+    if (is_for_want_of_room(result) && p->parent >= 0)
+        result = follow_in_its_place(p);
+    p->blind = is_for_want_of_room(result) && stat(p->path, &p->was) == 0;
+    if (result < 0 && !p->blind)
         return 0;
-    if (p->lost)
+    if (!p->blind)
         kernel_path_found(p);
     p->lost = false;
     return PATH_REPLACED;
 }
 
-/* It may have come before the folder was watched. Where there is no folder, or it can't be
- * watched, each look is a new try. */
+/* It may have come before the folder was watched, or may be read only now. Where there is no
+ * folder, or it can't be watched, each look is a new try. */
 static uint32_t await_another(path_watch *p) {
     if (p->parent < 0)
         kernel_path_await(p);
     return look_for_another(p);
 }
 
+static bool is_same_time(const struct timespec *one, const struct timespec *other) {
+    return one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
+}
+
+/* What nobody could hint at shows by the times of the file. */
+static uint32_t hints_from(const struct stat *was, const struct stat *is) {
+    if (!is_same_time(&was->MODIFIED, &is->MODIFIED))
+        return PATH_WRITTEN;
+    return is_same_time(&was->CHANGED, &is->CHANGED) ? 0 : PATH_ATTRIBUTES;
+}
+
+/* Each look is a new try to watch it, too. */
+static uint32_t look_blindly(path_watch *p) {
+    struct stat was = p->was;
+    if (!look_for_another(p)) {
+        p->lost = true;
+        return PATH_DELETED | await_another(p);
+    }
+    return is_same_file(&was, &p->was) ? compare(&was, &p->was, hints_from(&was, &p->was))
+                                       : PATH_REPLACED;
+}
+
 uint32_t path_changes(path_watch *p, uint32_t hints) {
     struct stat is;
-    if (p->lost && (hints || p->parent < 0))
+    if (p->lost)
         return await_another(p);
+    if (p->blind)
+        return look_blindly(p);
     if (hints == 0)
         return 0;
     bool is_there = stat(p->path, &is) == 0;

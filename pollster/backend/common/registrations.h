@@ -185,9 +185,7 @@ static inline void registration_end(registrations *t, uint32_t index) {
 static inline uint32_t relevant_to(const registration *r, uint32_t ready) {
     uint32_t relevant = READY_ERROR;
     if (r->interest & INTEREST_READABLE)
-        relevant |= READY_READABLE;
-    if (r->interest & (INTEREST_READABLE | INTEREST_PRIORITY))
-        relevant |= READY_READ_CLOSED;
+        relevant |= READY_READABLE | READY_READ_CLOSED;
     if (r->interest & INTEREST_WRITABLE)
         relevant |= READY_WRITABLE | READY_WRITE_CLOSED;
     if (r->interest & INTEREST_PRIORITY)

@@ -1,6 +1,7 @@
 /* The kernel contract's part that is the same for every kernel: lifetime, tables, the wait loop. */
 #include "kernel.h"
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static int64_t deadline_after(int64_t timeout) {
@@ -374,6 +375,43 @@ int selector_wait(batch *seen, int64_t timeout) {
     return result;
 }
 
+uint8_t socket_kind(int fd) {
+    int type;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+        return KIND_OTHER;
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET ? KIND_STREAM : KIND_DATAGRAM;
+}
+
+/* Each becomes ready again as after a reregistration, if it still is, and what waits elsewhere sees
+ * it. */
+static void put_back(selector *s, uint64_t entry) {
+    uint32_t index = (uint32_t)entry & REGISTRATIONS_MAX;
+    const registration *r =
+        registration_at(&s->all, key_of(index, (uint32_t)(entry >> ENTRY_GENERATION)));
+    if (!r)
+        return;
+    const registration before = *r;
+    if (r->kind == KIND_WAKER)
+        kernel_wake_again(s, r);
+    else if (r->kind == KIND_TIMER)
+        timer_put_back(s, index);
+    else if (r->kind == KIND_WATCH)
+        watch_put_back(s, index);
+    else if (r->trigger)
+        kernel_modify(s, index, &before); /* where it fails it is closed, or another file */
+}
+
+int selector_put_back(batch *seen) {
+    const room *b = (room *)seen;
+    int result = lock_open(b->owner);
+    if (result < 0)
+        return result;
+    for (int i = 0; i < b->filled; i++)
+        put_back(b->owner, b->seen.ready[i]);
+    return unlock(b->owner, 0);
+}
+
 void name_bits(raw_field *field, const bit_name *names, size_t count) {
     int64_t rest = field->number;
     size_t used = 0;
@@ -398,7 +436,8 @@ int selector_raw(batch *b, int i, raw_field *fields, int room_for) {
 
 const selector_calls *selector_functions(void) {
     static const selector_calls functions = {
-        selector_open,  selector_free, selector_apply, batch_new,         batch_free, selector_wait,
-        selector_token, selector_raw,  timer_set,      timer_expirations, timer_look, watch_free};
+        selector_open,     selector_free,     selector_apply, batch_new,    batch_free,
+        selector_wait,     selector_put_back, selector_token, selector_raw, timer_set,
+        timer_expirations, timer_look,        watch_free};
     return &functions;
 }

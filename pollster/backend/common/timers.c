@@ -134,6 +134,15 @@ void timer_change(selector *s, change *c) {
         c->made = t->made;
 }
 
+/* Its last occurrence is still to come, and is counted then. */
+void timer_put_back(selector *s, uint32_t index) {
+    timer_state *state = &s->timers.at[index];
+    uint64_t counted = state->expirations;
+    int64_t deadline = state->period ? state->deadline - state->period : monotonic();
+    if (set(s, index, deadline, state->period) == 0 && counted)
+        s->timers.at[index].expirations = counted - 1;
+}
+
 /* Setting and asking */
 
 /* Takes the lock, with `take`, of whose timer it is; -ENOENT: nobody's. */

@@ -1,9 +1,9 @@
 /* Deadlines: a heap of them, and what each registered timer is set to. It makes no system call and
  * knows neither kernels nor what is registered besides.
  *
- * An entry of the heap may be out of date: its timer was set to a later deadline, which it gets
- * when it comes to the top, or (another stamp) it is dead. So to put off or to cancel moves
- * nothing; the dead ones are swept out when they are the majority.
+ * An entry of the heap may be out of date: its timer was set anew, to the same deadline or a later
+ * one, which it gets when it comes to the top, or (another stamp) it is dead. So to put off or to
+ * cancel moves nothing; the dead ones are swept out when they are the majority.
  *
  * Everything here is guarded by the lock of the registrations. */
 #ifndef POLLSTER_TIMERS_H
@@ -14,8 +14,8 @@
 
 typedef struct {
     int64_t deadline;
+    uint32_t stamp; /* of one deadline the lower comes first; they begin anew once in 2^32 */
     uint32_t index; /* of the registration */
-    uint32_t stamp;
 } timer_entry;
 
 typedef struct {
@@ -23,6 +23,7 @@ typedef struct {
     int64_t period;   /* 0: it occurs once */
     uint64_t expirations;
     uint32_t stamp; /* of its entry in the heap */
+    uint32_t set;   /* the stamp that it was set with last; later where the entry is out of date */
 } timer_state;
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
     uint32_t extent;
     uint32_t room_at;
     uint32_t turn; /* shares out a batch that is too small for all */
+    uint32_t last; /* stamp */
 
     int64_t armed; /* when the kernel's timer makes the queue ready */
     bool nested;   /* somebody has the queue's descriptor, and looks at it at any time */
@@ -58,6 +60,13 @@ static inline int64_t timers_next(const timers *t) {
 
 /* The heap: the children of i are 4 * i + 1 to 4 * i + 4. */
 
+/* Of one deadline what was set first comes first. */
+static inline bool timers_before(const timer_entry *one, const timer_entry *other) {
+    return one->deadline == other->deadline ? one->stamp < other->stamp
+                                            : one->deadline < other->deadline;
+}
+
+/* An entry that has the last stamp. */
 static inline void timers_rise(timers *t, uint32_t i, timer_entry entry) {
     while (i) {
         uint32_t parent = (i - 1) / 4;
@@ -70,19 +79,23 @@ static inline void timers_rise(timers *t, uint32_t i, timer_entry entry) {
 }
 
 /* The least of up to four siblings, the first of which is given. Which one it is nobody can
- * predict, so four are compared without a branch. */
+ * predict, so four are compared without a branch; but that no two of them are equal is likely. */
 static inline uint32_t timers_least(const timer_entry *heap, uint32_t first, uint32_t count) {
-    uint32_t least = first;
-    if (count - first < 4) {
-        for (uint32_t i = first + 1; i < count; i++)
-            if (heap[i].deadline < heap[least].deadline)
-                least = i;
-        return least;
+    if (count - first >= 4) {
+        const timer_entry *of = heap + first;
+        uint32_t one = of[1].deadline < of[0].deadline;
+        uint32_t other = 2 + (of[3].deadline < of[2].deadline);
+        bool tied = (of[0].deadline == of[1].deadline) | (of[2].deadline == of[3].deadline) |
+                    (of[one].deadline == of[other].deadline);
+        if (!tied)
+            return first + one + (other - one) * (of[other].deadline < of[one].deadline);
+        count = first + 4;
     }
-    uint32_t second = first + 2;
-    least += heap[first + 1].deadline < heap[first].deadline;
-    second += heap[first + 3].deadline < heap[first + 2].deadline;
-    return least + (second - least) * (heap[second].deadline < heap[least].deadline);
+    uint32_t least = first;
+    for (uint32_t i = first + 1; i < count; i++)
+        if (timers_before(&heap[i], &heap[least]))
+            least = i;
+    return least;
 }
 
 static inline void timers_sink(timers *t, uint32_t i, uint32_t count, timer_entry entry) {
@@ -91,7 +104,7 @@ static inline void timers_sink(timers *t, uint32_t i, uint32_t count, timer_entr
         if (child >= count)
             break;
         uint32_t least = timers_least(t->heap, child, count);
-        if (entry.deadline <= t->heap[least].deadline)
+        if (!timers_before(&t->heap[least], &entry))
             break;
         t->heap[i] = t->heap[least];
         i = least;
@@ -115,11 +128,13 @@ static inline void timers_settle(timers *t) {
     uint32_t count;
     while ((count = atomic_load_explicit(&t->count, memory_order_relaxed))) {
         timer_entry top = t->heap[0];
+        timer_state *state = &t->at[top.index];
         if (timers_is_dead(t, &top)) {
             t->dead--;
             timers_pop(t);
-        } else if (t->at[top.index].deadline != top.deadline) {
-            top.deadline = t->at[top.index].deadline;
+        } else if (state->deadline != top.deadline || state->set != top.stamp) {
+            top.deadline = state->deadline;
+            top.stamp = state->stamp = state->set;
             timers_sink(t, 0, count, top);
         } else {
             break;
@@ -176,11 +191,12 @@ static inline int timers_set(timers *t, uint32_t index, int64_t deadline, int64_
         timers_cancel(t, index);
         return 0;
     }
+    state->set = ++t->last;
     if (deadline < state->deadline) {
         if (state->deadline != NEVER)
             t->dead++;
-        state->stamp++;
-        timers_rise(t, count, (timer_entry){deadline, index, state->stamp});
+        state->stamp = state->set;
+        timers_rise(t, count, (timer_entry){deadline, state->stamp, index});
         atomic_store(&t->count, count + 1);
     }
     state->deadline = deadline;

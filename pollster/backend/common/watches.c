@@ -211,6 +211,16 @@ bool watch_has_news(selector *s, const registration *r) {
     return news;
 }
 
+void watch_put_back(selector *s, uint32_t index) {
+    const registration before = s->all.at[index];
+    watch *w = s->all.watches[index];
+    pthread_mutex_lock(&w->lock);
+    w->disarmed = false;
+    w->calls->renew(w, false);
+    kernel_modify(s, index, &before);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* Taking */
 
 static int lock_watch(watch *w) {

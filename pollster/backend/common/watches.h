@@ -67,6 +67,7 @@ typedef struct {
     uint32_t pending;
     struct stat was; /* when it was last looked at */
     bool lost;       /* nothing is at the path */
+    bool blind;      /* a file is, and there was no room to watch it */
     int file;        /* what is there: a watch descriptor, or a descriptor; -1: not watched */
     int parent;      /* the folder, while nothing is there */
     char path[];
@@ -107,7 +108,7 @@ extern const bool kernel_truncation_is_attributes;
 /* Watches what is at the path now, and fills in `was`. */
 int kernel_path_watch(path_watch *p);
 void kernel_path_leave(path_watch *p);
-/* Watches the folder for new names, as long as it is there; or no longer. */
+/* Watches the folder for new names and attributes, as long as it is there; or no longer. */
 void kernel_path_await(path_watch *p);
 void kernel_path_found(path_watch *p);
 int path_open(path_watch *p);

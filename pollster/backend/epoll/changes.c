@@ -13,7 +13,7 @@ int ep_control(int epoll, selector *s, int operation, uint32_t index) {
         change.events |= EPOLLPRI;
     if (r->trigger & TRIGGER_EDGE || r->state & MUTED)
         change.events |= EPOLLET;
-    if (r->trigger & TRIGGER_ONESHOT)
+    if (r->trigger & TRIGGER_ONESHOT && !(r->state & MUTED))
         change.events |= EPOLLONESHOT;
     if (r->state & DISARMED)
         change.events = EPOLLONESHOT; /* a hang-up comes all the same, once, and is dropped */

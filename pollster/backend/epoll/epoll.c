@@ -103,24 +103,27 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
 
 static uint8_t kind_of(registration *r) {
     struct stat status;
-    int type = 0;
-    socklen_t size = sizeof type;
     if (r->kind != KIND_UNKNOWN)
         return r->kind;
     if (fstat(r->fd, &status) < 0)
         return KIND_OTHER;
-    if (S_ISFIFO(status.st_mode))
-        r->kind = KIND_PIPE;
-    else if (!S_ISSOCK(status.st_mode) || getsockopt(r->fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-        r->kind = KIND_OTHER;
-    else
-        r->kind = type == SOCK_DGRAM ? KIND_DATAGRAM : KIND_STREAM;
+    r->kind = S_ISFIFO(status.st_mode) ? KIND_PIPE : socket_kind(r->fd);
     return r->kind;
 }
 
+/* A connection that broke, or never came to be, hangs up, too; but for those of some families
+ * (vsock(7)), which have no peer then. Else it is alive: a message stands in its error queue (a
+ * time stamp, what became of MSG_ZEROCOPY), or an ICMP answer that the next call will tell.
+ * SO_ERROR would say more, once, and is the user's. */
+static bool is_broken(const registration *r, uint32_t events) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    return events & EPOLLHUP || getpeername(r->fd, (struct sockaddr *)&peer, &size) < 0;
+}
+
 /* Hang-ups and errors come whatever the interest is; here they become what the design says, for
- * the directions of the interest. EPOLLERR is a pipe's missing reader (poll(2)), a socket's
- * pending error, and on a datagram socket an ICMP answer that the next recv() will tell. */
+ * the directions of the interest. EPOLLERR is a pipe's missing reader (poll(2)), a connection's
+ * error, or what the next call will tell, such as that a datagram was refused. */
 static uint32_t exceptional(registration *r, uint32_t events) {
     uint32_t ready = 0;
     if (events & EPOLLIN)
@@ -140,20 +143,23 @@ static uint32_t exceptional(registration *r, uint32_t events) {
         uint8_t kind = kind_of(r);
         if (kind == KIND_PIPE)
             ready |= READY_WRITABLE | READY_WRITE_CLOSED;
-        else if (kind == KIND_STREAM)
-            ready |= READY_READABLE | READY_WRITABLE | READY_ERROR;
         else
             ready |= READY_READABLE | READY_WRITABLE;
+        if (kind == KIND_STREAM && is_broken(r, events))
+            ready |= READY_ERROR;
     }
+    if (ready & READY_CLOSED && kind_of(r) == KIND_DATAGRAM)
+        ready &= ~(uint32_t)READY_CLOSED;
     if (events & (EPOLLHUP | EPOLLERR) && kind_of(r) == KIND_PIPE)
         return hung_up(r, ready);
     return relevant_to(r, ready);
 }
 
 /* EPOLLERR can't be masked out: the write end of a pipe, registered READABLE, reports its missing
- * reader for ever. As an edge it is said once and then no wait spins on it. */
+ * reader for ever. As an edge it is said once and then no wait spins on it. EPOLLONESHOT would have
+ * been used up for nothing. */
 static void mute(selector *s, registration *r) {
-    if (r->trigger != 0 || r->state & MUTED)
+    if (r->trigger == TRIGGER_EDGE || r->state & MUTED)
         return;
     r->state |= MUTED;
     ep_control(s->fd, s, EPOLL_CTL_MOD, index_of(&s->all, r));

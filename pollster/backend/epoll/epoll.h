@@ -20,6 +20,7 @@ typedef struct {
 #define MUTED 1    /* what the kernel repeats says nothing about the interest: see mute() */
 #define DISARMED 2 /* ONESHOT: has reported */
 #define GHOST 4    /* its fd was closed */
+#define WOKEN 16   /* a waker: to be woken again when all has moved to another epoll */
 
 /* epoll.c. The first makes all waits on the present epoll return, for good. */
 int ep_send_waiters_away(epoll_selector *e);

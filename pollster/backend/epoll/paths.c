@@ -30,7 +30,8 @@ void kernel_path_leave(path_watch *p) {
 }
 
 void kernel_path_await(path_watch *p) {
-    const uint32_t mask = IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
+    const uint32_t mask =
+        IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
     p->parent = p->folder ? inotify_add_watch(p->common.fd, p->folder, mask) : -1;
 }
 
@@ -98,17 +99,31 @@ static bool path_look(watch *w) {
     return changes || (due && p->pending);
 }
 
-/* What is read is gone, so something else is put there: the end of a watch, IN_IGNORED. Of two
- * directories one at least is not the one that is watched. */
+/* The end of a watch, IN_IGNORED, of a directory which is not watched. */
+static bool is_put_there(const path_watch *p, const char *folder) {
+    int other = inotify_add_watch(p->common.fd, folder, IN_DELETE_SELF | IN_MASK_CREATE);
+    return other >= 0 && inotify_rm_watch(p->common.fd, other) == 0;
+}
+
+/* The end of its own watch, and another one: what happens in between shows by the file itself. */
+static bool is_watched_anew(path_watch *p) {
+    p->pending |= path_changes(p, hints_of(p)) & p->wanted;
+    if (p->file < 0 && p->parent < 0)
+        return false;
+    kernel_path_found(p);
+    p->blind = p->file >= 0;
+    kernel_path_leave(p);
+    p->pending |= path_changes(p, 0) & p->wanted;
+    return true;
+}
+
+/* What is read is gone, so something else is put there. Of two directories one at least is not the
+ * one that is watched; a jail may have none that can be read. */
 static void path_renew(watch *w, bool fresh) {
-    const char *const any[] = {"/", "/dev"};
+    path_watch *p = (path_watch *)w;
     (void)fresh;
-    if (!((path_watch *)w)->pending)
-        return;
-    for (int i = 0; i < 2 && !w->due; i++) {
-        int other = inotify_add_watch(w->fd, any[i], IN_DELETE_SELF | IN_MASK_CREATE);
-        w->due = other >= 0 && inotify_rm_watch(w->fd, other) == 0;
-    }
+    if (p->pending && !w->due)
+        w->due = is_put_there(p, "/") || is_put_there(p, "/dev") || is_watched_anew(p);
 }
 
 static void path_watch_close(watch *w, bool forked) {

@@ -32,6 +32,11 @@ int kernel_waker_wake(selector *s, const waker *w) {
     return 0;
 }
 
+void kernel_wake_again(selector *s, const registration *r) {
+    const waker w = {.fd = r->fd};
+    kernel_waker_wake(s, &w);
+}
+
 void kernel_waker_close(selector *s, const registration *r) {
     count_change(s);
     epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);

@@ -79,9 +79,15 @@ void kq_put(selector *s, room *b, registration *r, uint32_t ready) {
         r->state |= DISARMED;
 }
 
-static uint32_t readiness_of(const struct kevent *e) {
+static bool has_end(registration *r) {
+    if (r->kind == KIND_UNKNOWN)
+        r->kind = socket_kind(r->fd);
+    return r->kind != KIND_DATAGRAM;
+}
+
+static uint32_t readiness_of(registration *r, const struct kevent *e) {
     uint32_t ready = e->filter == EVFILT_READ ? READY_READABLE : READY_WRITABLE;
-    if (e->flags & EV_EOF) {
+    if (e->flags & EV_EOF && has_end(r)) {
         ready |= e->filter == EVFILT_READ ? READY_READ_CLOSED : READY_WRITE_CLOSED;
         if (e->fflags) /* a socket's error, not consumed: kevent(2), EVFILT_READ */
             ready |= READY_ERROR;
@@ -134,8 +140,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
     unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
     if (kq_asked(r) & on)
         kq_put(s, b, r,
-               r->kind == KIND_PIPE && e->flags & EV_EOF ? hung_up(r, readiness_of(e))
-                                                         : readiness_of(e));
+               r->kind == KIND_PIPE && e->flags & EV_EOF ? hung_up(r, readiness_of(r, e))
+                                                         : readiness_of(r, e));
     else if (kq_wanted(r) & on)
         kq_heed((kqueue_selector *)s, b, r, e);
     if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
@@ -157,7 +163,7 @@ static void ask_aside(selector *s, room *b, const struct kevent *knotes, int n) 
     for (int i = 0; i < count; i++) {
         registration *r = registration_for(s, told[i].udata);
         if (r)
-            batch_put(&s->all, b, r, readiness_of(&told[i]));
+            batch_put(&s->all, b, r, readiness_of(r, &told[i]));
     }
 }
 

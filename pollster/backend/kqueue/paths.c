@@ -62,7 +62,8 @@ void kernel_path_leave(path_watch *p) {
 }
 
 void kernel_path_await(path_watch *p) {
-    p->parent = p->folder ? open_and_add(p, p->folder, NOTE_WRITE | NOTE_EXTEND | HELD) : -1;
+    p->parent =
+        p->folder ? open_and_add(p, p->folder, NOTE_WRITE | NOTE_EXTEND | NOTE_ATTRIB | HELD) : -1;
 }
 
 void kernel_path_found(path_watch *p) {

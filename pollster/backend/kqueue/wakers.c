@@ -56,6 +56,15 @@ int kernel_waker_wake(selector *s, const waker *w) {
                       : kq_trigger(s, w->made.index, udata_of(w->made.index, &made));
 }
 
+void kernel_wake_again(selector *s, const registration *r) {
+    const kqueue_selector *k = (kqueue_selector *)s;
+    waker w = {.fd = -1, .made = id_of(&s->all, index_of(&s->all, r))};
+    for (uint32_t i = 0; i < k->pipe_count; i++)
+        if (k->pipes[i].read_end == r->fd)
+            w.fd = k->pipes[i].write_end;
+    kernel_waker_wake(s, &w);
+}
+
 void kernel_waker_close(selector *s, const registration *r) {
     kqueue_selector *k = (kqueue_selector *)s;
     for (uint32_t i = 0; i < k->pipe_count; i++) {

@@ -96,14 +96,27 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
  * code, unless that was compiled. */
 static int run_handlers(void) {
 #ifdef PYPY_VERSION
+#define HANDLERS_RUN_HERE false /* with each batch that is too dear */
     PyObject *names = PyDict_New();
     PyObject *done = names ? PyRun_String("pass", Py_file_input, names, names) : NULL;
     Py_XDECREF(names);
     Py_XDECREF(done);
     return done ? 0 : -1;
 #else
+#define HANDLERS_RUN_HERE true
     return PyErr_CheckSignals();
 #endif
+}
+
+/* Of a batch that nobody has seen, when a handler raises: what it had is told by the next waits. */
+static PyObject *put_back(SelectorObject *self, ReadyObject *ready) {
+    LOCK((PyObject *)ready)
+        if (ready->count && !ready->waiting)
+            self->calls->put_back(ready->batch);
+        ready->count = 0;
+        ready->turn++;
+    UNLOCK
+    return NULL;
 }
 
 PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) {
@@ -124,6 +137,8 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
             limit = batch->remaining; /* from here on another wait may have the batch replaced */
             ready->waiting = false;
         UNLOCK
+        if (result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0)
+            return put_back(self, ready);
         if (result >= 0)
             return Py_NewRef((PyObject *)ready);
         if (result != -EINTR)

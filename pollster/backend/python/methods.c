@@ -11,9 +11,20 @@ static int descriptor(PyObject *number) {
     return overflow || fd < 0 || fd > INT_MAX ? -1 : (int)fd;
 }
 
-static int descriptor_of(const module_state *state, PyObject *source) {
+/* Whether a class is hashed and compared by its identity: a metaclass may do so otherwise. */
+static bool is_itself(PyTypeObject *type) {
+    PyTypeObject *meta = Py_TYPE((PyObject *)type);
+    return meta == &PyType_Type ||
+           (PyType_GetSlot(meta, Py_tp_hash) == PyType_GetSlot(&PyType_Type, Py_tp_hash) &&
+            PyType_GetSlot(meta, Py_tp_richcompare) ==
+                PyType_GetSlot(&PyType_Type, Py_tp_richcompare));
+}
+
+static int descriptor_of(const module_state *state, PyObject *source, enum what what) {
     if (PyLong_CheckExact(source))
         return descriptor(source);
+    if (!is_itself(Py_TYPE(source)))
+        return -1;
     int plain = PySet_Contains(state->plain_types, (PyObject *)Py_TYPE(source));
     if (plain <= 0)
         return plain < 0 ? -2 : -1;
@@ -23,9 +34,9 @@ static int descriptor_of(const module_state *state, PyObject *source) {
         Py_DECREF(number);
         return fd;
     }
-    if (!PyErr_ExceptionMatches(PyExc_ValueError))
+    if (!PyErr_ExceptionMatches(what == DEREGISTER ? PyExc_Exception : PyExc_ValueError))
         return -2;
-    PyErr_Clear(); /* closed: the Python code says so */
+    PyErr_Clear(); /* closed: the Python code sees to it */
     return -1;
 }
 
@@ -91,7 +102,7 @@ static PyObject *change_plainly(PyObject *method, enum what what, PyObject *cons
         return call_as_written(method, arguments, count, names);
     PyObject *registry = arguments[0], *source = arguments[1];
     c.timer = PyLong_CheckExact(source) ? NULL : timer_of(state, source);
-    c.fd = c.timer ? -1 : descriptor_of(state, source);
+    c.fd = c.timer ? -1 : descriptor_of(state, source, what);
     if (c.fd == -1 && !is_for_timer(&c))
         return call_as_written(method, arguments, count, names);
     if (c.fd == -2)
