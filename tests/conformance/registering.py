@@ -520,14 +520,17 @@ def _(world: World) -> None:
 
 @case("R14", "a Poll can't watch itself", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
-    with world.refused(OSError, errno.EINVAL, "itself"):
-        world.poll.registry.register(world.poll, Token(1), R)
+    copy = world.keep_fd(os.dup(world.poll.fileno()))
+    for itself in (world.poll, world.poll.fileno(), copy):
+        with world.refused(OSError, errno.ELOOP, "in themselves"):
+            world.poll.registry.register(itself, Token(1), R)
     assert tokens(world.poll) == []
 
 
 @case("R14", "libkqueue: nesting Polls too deeply is a clear error", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
-    # Linux nests 5 epolls (fs/eventpoll.c, EP_MAX_NESTS), XNU 10 kqueues; both say ELOOP then.
+    # Linux nests 5 epolls (fs/eventpoll.c, EP_MAX_NESTS) and says ELOOP then; XNU 10 kqueues, and
+    # says EINVAL (kern_event.c, kqueue_kqfilter).
     inner = world.poll
     for token in range(12):
         outer = world.another_poll()
@@ -541,25 +544,46 @@ def _(world: World) -> None:
         inner = outer
 
 
-@case(
-    "R14",
-    "two Polls can't watch each other",
-    triggers=LEVEL_ONLY,
-    gates=(
-        Gate(
-            ("kqueue",),
-            "FreeBSD looks for a queue in itself only, not for longer circles",
-            "FreeBSD sys/kern/kern_event.c kqueue_register",
-        ),
-    ),
-)
+@case("R14", "two Polls can't watch each other", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     other = world.another_poll()
     world.register(other, 1, R)
-    with world.refused(OSError, errno.ELOOP, "circle"):
-        other.registry.register(world.poll, Token(2), R)
+    copy = world.keep_fd(os.dup(world.poll.fileno()))
+    for poll in (world.poll, world.poll.fileno(), copy):
+        with world.refused(OSError, errno.ELOOP, "circle"):
+            other.registry.register(poll, Token(2), R)
     assert tokens(other) == []
     world.expect({})
+
+
+@case("R14", "a circle of three Polls is refused by whoever would close it", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    first, second, third = (world.another_poll() for _ in range(3))
+    first.registry.register(second, Token(1), R)
+    second.registry.register(third.fileno(), Token(2), R)
+    with world.refused(OSError, errno.ELOOP, "circle"):
+        third.registry.register(first, Token(3), R)
+    assert tokens(third) == []
+    # What has ended is in nobody's way.
+    second.registry.deregister(third.fileno())
+    third.registry.register(second, Token(3), R)
+    assert tokens(third) == [3]
+    with world.refused(OSError, errno.ELOOP, "circle"):
+        second.registry.register(third, Token(2), R)
+    third.registry.deregister(second)
+    second.registry.register(third, Token(2), R)
+    assert tokens(second) == [2]
+
+
+@case("R14", "a Poll may be in another one twice removed", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    inner, middle = world.another_poll(), world.another_poll()
+    middle.registry.register(inner, Token(1), R)
+    world.register(middle, 1, R)
+    world.register(inner, 2, R)
+    writer = world.one_way()[1]
+    inner.registry.register(writer.fd, Token(3), W)
+    world.expect({1: READABLE, 2: READABLE})
 
 
 class Both:

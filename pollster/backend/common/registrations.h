@@ -18,6 +18,7 @@ enum kind {
     KIND_STREAM,
     KIND_DATAGRAM,
     KIND_PIPE,
+    KIND_QUEUE,
     KIND_OTHER,
     KIND_WAKER,
     KIND_TIMER,

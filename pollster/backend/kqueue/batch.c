@@ -41,13 +41,13 @@ static void put(gathering *g, gathered *one, unsigned on, unsigned flags) {
 
 static bool gather_register(gathering *g, change *c) {
     registrations *t = &g->s->all;
-    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY)
+    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY || nesting_may_be(c->fd))
         return false;
     int64_t index = registration_new(t, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return false;
     registration *r = &t->at[index];
-    if (kq_look_at(r) < 0 || registration_map(t, (uint32_t)index) < 0) {
+    if (kq_look_at(r) < 0 || r->kind == KIND_QUEUE || registration_map(t, (uint32_t)index) < 0) {
         registration_end(t, (uint32_t)index);
         return false;
     }
@@ -156,6 +156,7 @@ static void settle_deregister(gathering *g, gathered *one) {
     else if (taken(g, one) == 0)
         one->c->result = kq_explain_missing(g->s, one->index);
     one->c->gone = id_of(&g->s->all, one->index);
+    nesting_end(g->s, one->index);
     registration_end(&g->s->all, one->index);
 }
 

@@ -53,6 +53,14 @@ static bool is_live(selector *s, uint32_t index) {
     return has_knote(s, index, r->state & ON_READ ? ON_READ : ON_WRITE);
 }
 
+/* A queue is a FIFO without permissions to fstat(2), whose block is none or an entry of it: the
+ * five kernels' kqueue_stat(). A pipe's is a page or more. Linux, for the tests, knows no type. */
+static bool is_like_queue(const struct stat *status) {
+    return status->st_mode == S_IFIFO
+               ? status->st_blksize == 0 || status->st_blksize == sizeof(struct kevent)
+               : (status->st_mode & S_IFMT) == 0;
+}
+
 /* kqueue takes files and directories, and reports the read end of a pipe as writable; epoll
  * refuses the ones (R14) and is silent on the other, so both are told by their type. FreeBSD's and
  * OpenBSD's pipes go both ways: there the access mode says so, and the report is true. */
@@ -62,7 +70,9 @@ int kq_look_at(registration *r) {
         return -errno;
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         return -EPERM;
-    if (S_ISFIFO(status.st_mode)) {
+    if (is_like_queue(&status))
+        r->kind = KIND_QUEUE;
+    else if (S_ISFIFO(status.st_mode)) {
         int mode = fcntl(r->fd, F_GETFL);
         if (mode < 0)
             return -errno;
@@ -84,11 +94,17 @@ int kernel_add(selector *s, uint32_t index) {
         return result;
     if (before && is_live(s, index_of(&s->all, before)))
         return -EEXIST;
+    if (r->kind == KIND_QUEUE)
+        result = nesting_add_copy(s, index, kq_is_copy);
+    if (result < 0)
+        return result;
     if (before) {
         kq_unhang((kqueue_selector *)s, index_of(&s->all, before));
         before->state |= STALE;
     }
     result = add_all(s, index, kq_wanted(r));
+    if (result == -EOPNOTSUPP || result == -ENOTSUP) /* DragonFly's word for EINVAL */
+        result = -EINVAL;
     if (result < 0) {
         delete_one(s, index, ON_READ);
         delete_one(s, index, ON_WRITE);

@@ -143,10 +143,11 @@ void kq_put_hung(kqueue_selector *k, room *b, int places);
 int kq_open_bell(kqueue_selector *k);
 void kq_forget_bell(kqueue_selector *k);
 int kq_ring(kqueue_selector *k);
+bool kq_is_copy(selector *of, int fd); /* whether a descriptor has this queue, too */
 void kq_hush(kqueue_selector *k);
 
 /* Triggers a user event; or does the same by a pipe, that is read when its event comes. */
-int kq_trigger(selector *s, uint32_t ident, udata_t udata);
+int kq_trigger(selector *s, ident_t ident, udata_t udata);
 int kq_open_pipe(int ends[2]);
 int kq_write_byte(int fd);
 void kq_drain(int fd);

@@ -3,11 +3,16 @@
  * Where the kernel has no user events (NetBSD 9, OpenBSD before 7.8) pipes stand in for them. */
 #include "kqueue.h"
 
+/* No other queue has a user event like this: see kq_is_copy. */
+static ident_t ident_of_bell(const selector *s) {
+    return (ident_t)(uintptr_t)s;
+}
+
 /* NetBSD 9 and OpenBSD before 7.8 define or lack the filter without having it, so it is tried:
  * libxev#163, libuv#4330. */
 static bool has_user_events(selector *s) {
 #ifdef EVFILT_USER
-    struct kevent change = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    struct kevent change = change_of(ident_of_bell(s), EVFILT_USER, EV_ADD, 0, 0);
     return apply(s, &change, 1) == 0;
 #else
     (void)s;
@@ -15,7 +20,7 @@ static bool has_user_events(selector *s) {
 #endif
 }
 
-int kq_trigger(selector *s, uint32_t ident, udata_t udata) {
+int kq_trigger(selector *s, ident_t ident, udata_t udata) {
 #ifdef EVFILT_USER
     /* No EV_ADD: it may turn off EV_CLEAR (polling#265). udata is overwritten: pass it. */
     struct kevent change = change_of(ident, EVFILT_USER, 0, NOTE_TRIGGER, udata);
@@ -65,6 +70,17 @@ int kq_open_bell(kqueue_selector *k) {
     return apply(&k->common, &change, 1);
 }
 
+/* Who has the bell of a queue is that queue. */
+bool kq_is_copy(selector *of, int fd) {
+    kqueue_selector *k = (kqueue_selector *)of;
+    struct kevent probe = change_of((ident_t)k->bell_pipe[0], EVFILT_READ, 0, 0, 0);
+#ifdef EVFILT_USER
+    if (k->bell_pipe[0] < 0)
+        probe = change_of(ident_of_bell(of), EVFILT_USER, 0, 0, 0);
+#endif
+    return kevent(fd, &probe, 1, NULL, 0, NULL) == 0;
+}
+
 void kq_forget_bell(kqueue_selector *k) {
     for (int i = 0; i < 2; i++)
         if (k->bell_pipe[i] >= 0)
@@ -79,9 +95,9 @@ int kq_ring(kqueue_selector *k) {
     if (k->bell)
         return 0;
     int result = k->bell_pipe[1] >= 0 ? kq_write_byte(k->bell_pipe[1])
-                                      : kq_trigger(&k->common, OWN_INDEX, 0);
+                                      : kq_trigger(&k->common, ident_of_bell(&k->common), 0);
     if (result == -ENOENT && has_user_events(&k->common)) /* kq_hush could not add it */
-        result = kq_trigger(&k->common, OWN_INDEX, 0);
+        result = kq_trigger(&k->common, ident_of_bell(&k->common), 0);
     if (result == 0)
         k->bell = true;
     return result;
@@ -96,8 +112,8 @@ void kq_hush(kqueue_selector *k) {
         return;
     }
 #ifdef EVFILT_USER
-    struct kevent delete = change_of(OWN_INDEX, EVFILT_USER, EV_DELETE, 0, 0),
-                  add = change_of(OWN_INDEX, EVFILT_USER, EV_ADD, 0, 0);
+    struct kevent delete = change_of(ident_of_bell(&k->common), EVFILT_USER, EV_DELETE, 0, 0),
+                  add = change_of(ident_of_bell(&k->common), EVFILT_USER, EV_ADD, 0, 0);
     if (apply(&k->common, &delete, 1) < 0)
         k->bell = true; /* rings on: a spurious wake-up, and another try */
     else

@@ -53,7 +53,7 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
 int kernel_waker_wake(selector *s, const waker *w) {
     const registration made = {.generation = w->made.generation}; /* the tables may be moving */
     return w->fd >= 0 ? kq_write_byte(w->fd)
-                      : kq_trigger(s, w->made.index, udata_of(w->made.index, &made));
+                      : kq_trigger(s, (ident_t)w->made.index, udata_of(w->made.index, &made));
 }
 
 void kernel_waker_close(selector *s, const registration *r) {
