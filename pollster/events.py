@@ -3,10 +3,10 @@
 from operator import index
 from typing import SupportsIndex, overload
 
+from pollster._uncopied import Uncopied
 from pollster.backend._python import Ready
 from pollster.event import Event
 from pollster.raw import RawEvent
-from pollster.uncopied import Uncopied
 
 __all__ = ["Events"]
 

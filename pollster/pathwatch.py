@@ -4,7 +4,7 @@ import errno
 import os
 from enum import STRICT, IntFlag
 
-from pollster.watch import Watch
+from pollster._watch import Watch
 
 __all__ = ["PathChange", "PathWatch"]
 

@@ -5,11 +5,11 @@ from types import TracebackType
 from typing import Self
 
 from pollster import backend as backends
+from pollster._uncopied import Uncopied
 from pollster.backend.selector import Selector
 from pollster.events import Events
 from pollster.registry import Registry
 from pollster.source import ReadableOnly
-from pollster.uncopied import Uncopied
 
 __all__ = ["Poll"]
 

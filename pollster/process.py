@@ -4,7 +4,7 @@ import errno
 import os
 from typing import Protocol, SupportsIndex
 
-from pollster.watch import Watch
+from pollster._watch import Watch
 
 __all__ = ["HasPid", "Process"]
 

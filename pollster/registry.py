@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
+from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, failure
@@ -15,7 +16,6 @@ from pollster.interest import Interest
 from pollster.source import ReadableOnly, Source, SourceLike, descriptor_of
 from pollster.token import Token
 from pollster.trigger import Trigger
-from pollster.uncopied import Uncopied
 
 __all__ = ["Batch", "Registration", "Registry"]
 

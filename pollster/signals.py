@@ -4,7 +4,7 @@ import signal
 from collections import Counter
 from typing import SupportsIndex
 
-from pollster.watch import Watch
+from pollster._watch import Watch
 
 __all__ = ["Signals"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar, cast
 
+from pollster._uncopied import Uncopied
 from pollster.token import Token
-from pollster.uncopied import Uncopied
 
 __all__ = ["Slab"]
 

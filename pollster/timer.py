@@ -3,6 +3,7 @@
 import errno
 from typing import final
 
+from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.errors import AlreadyRegisteredError, NotRegisteredError
@@ -10,7 +11,6 @@ from pollster.interest import Interest
 from pollster.registry import Registry
 from pollster.token import Token
 from pollster.trigger import Trigger
-from pollster.uncopied import Uncopied
 
 __all__ = ["Timer"]
 

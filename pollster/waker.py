@@ -2,11 +2,11 @@
 
 import errno
 
+from pollster._uncopied import Uncopied
 from pollster.backend.selector import Selector
 from pollster.errors import NotRegisteredError
 from pollster.registry import Registry
 from pollster.token import Token
-from pollster.uncopied import Uncopied
 
 __all__ = ["Waker"]
 

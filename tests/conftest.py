@@ -6,7 +6,6 @@ import os
 import resource
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,36 +76,6 @@ def unix_pair() -> Iterator[Pair]:
         yield ours, peer
 
 
-def connect_tcp(family: socket.AddressFamily) -> Pair:
-    """Two connected TCP sockets: ours, non-blocking, and the peer's."""
-    host = "127.0.0.1" if family == socket.AF_INET else "::1"
-    with socket.create_server((host, 0), family=family) as listener:
-        ours = socket.create_connection(listener.getsockname()[:2], timeout=WAIT)
-        peer, _ = listener.accept()
-    ours.setblocking(False)
-    return ours, peer
-
-
-@pytest.fixture
-def tcp_pair() -> Iterator[Pair]:
-    """Two connected TCP sockets over IPv4: ours, non-blocking, and the peer's."""
-    ours, peer = connect_tcp(socket.AF_INET)
-    with ours, peer:
-        yield ours, peer
-
-
-@pytest.fixture(params=["unix", "tcp4", "tcp6"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    """Two connected stream sockets of each family."""
-    if request.param == "unix":
-        ours, peer = socket.socketpair()
-        ours.setblocking(False)
-    else:
-        ours, peer = connect_tcp(socket.AF_INET if request.param == "tcp4" else socket.AF_INET6)
-    with ours, peer:
-        yield ours, peer
-
-
 class Descriptors:
     """Closes what a test has opened and not closed itself."""
 
@@ -163,46 +132,6 @@ def one_batch(poll: Poll, timeout: float | None = 0) -> Ready:
 def ready_now() -> Callable[[Poll], Ready]:
     """What a poll that does not wait reports."""
     return one_batch
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Poll, Ready], None]:
-    """Polls until a batch is just what is expected: a network may take several steps to it."""
-
-    def wait_for(poll: Poll, expected: Ready) -> None:
-        seen: list[Ready] = []
-        deadline = time.monotonic() + WAIT
-        while time.monotonic() < deadline:
-            batch = one_batch(poll, timeout=WAIT)
-            if batch == expected:
-                return
-            if not seen or seen[-1] != batch:
-                seen.append(batch)
-            if not batch:
-                break
-        pytest.fail(f"{expected} did not come; there came {seen}")
-
-    return wait_for
-
-
-@pytest.fixture
-def collect() -> Callable[[Poll, set[int]], Ready]:
-    """Polls until every one of some tokens has come; returns all that came, joined by token."""
-
-    def collect(poll: Poll, tokens: set[int]) -> Ready:
-        seen: Ready = {}
-        deadline = time.monotonic() + WAIT
-        while time.monotonic() < deadline:
-            if tokens <= seen.keys():
-                return seen
-            batch = one_batch(poll, timeout=WAIT)
-            if not batch:
-                break
-            for token, names in batch.items():
-                seen.setdefault(token, set()).update(names)
-        pytest.fail(f"not all of {tokens} came; there came {seen}")
-
-    return collect
 
 
 def open_descriptors() -> list[int]:

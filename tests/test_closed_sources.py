@@ -8,21 +8,12 @@ import time
 
 import pytest
 
-from pollster import Events, Interest, NotRegisteredError, Poll, Token, Trigger, Waker
+from pollster import Events, Interest, Poll, Token, Trigger, Waker
 
 from .conftest import WAIT
 
 R, W = Interest.READABLE, Interest.WRITABLE
 EVERY_TRIGGER = list(Trigger)
-
-
-@pytest.mark.parametrize("trigger", EVERY_TRIGGER)
-def test_a_closed_source_reports_nothing(poll, fds, ready_now, trigger) -> None:
-    reader, writer = fds.pipe()
-    os.write(writer, b"x")
-    poll.registry.register(reader, Token(1), R, trigger)
-    fds.close(reader)
-    assert ready_now(poll) == {}
 
 
 def ghost(poll, fds, trigger: Trigger = Trigger.LEVEL) -> tuple[int, int]:
@@ -34,16 +25,6 @@ def ghost(poll, fds, trigger: Trigger = Trigger.LEVEL) -> tuple[int, int]:
     return writer, copy
 
 
-@pytest.mark.parametrize("trigger", EVERY_TRIGGER)
-def test_a_ghost_can_be_deregistered_and_then_is_silent(poll, fds, ready_now, trigger) -> None:
-    number, _ = ghost(poll, fds, trigger)
-    poll.registry.deregister(number)
-    for _ in range(10):
-        assert ready_now(poll) == {}
-    with pytest.raises(NotRegisteredError):
-        poll.registry.deregister(number)
-
-
 def test_a_deregistered_ghost_is_soon_no_entry_of_the_kernels(poll, fds) -> None:
     number, _ = ghost(poll, fds)
     poll.registry.deregister(number)
@@ -53,32 +34,12 @@ def test_a_deregistered_ghost_is_soon_no_entry_of_the_kernels(poll, fds) -> None
         assert time.monotonic() < deadline
 
 
-def test_a_ghost_that_reports_on_and_on_is_found(poll, fds) -> None:
-    ghost(poll, fds)
-    for _ in range(20_000):
-        if not poll.poll(timeout=0):
-            break
-    assert not poll.poll(timeout=0.01)
-
-
 def test_a_ghost_that_is_found_can_still_be_deregistered(poll, fds) -> None:
     number, _ = ghost(poll, fds)
     for _ in range(20_000):
         poll.poll(timeout=0)
     poll.registry.deregister(number)
     assert list(poll.registry) == []
-
-
-def test_a_ghost_is_found_behind_its_numbers_next_owner(poll, fds) -> None:
-    reader, writer = fds.pipe()
-    number, _ = ghost(poll, fds)
-    os.dup2(reader, number)
-    fds.keep(number)
-    poll.registry.register(number, Token(2), R)
-    for _ in range(20_000):
-        assert not poll.poll(timeout=0)
-    os.write(writer, b"x")
-    assert [event.token for event in poll.poll(timeout=0)] == [2]
 
 
 def test_what_lives_survives_the_leaving_of_a_ghost(poll, fds, ready_now) -> None:

@@ -1,5 +1,6 @@
 """What is written in two places says the same in both."""
 
+import importlib
 import re
 import tomllib
 from importlib.metadata import version
@@ -38,3 +39,12 @@ def test_without_tox_all_that_the_tests_need_is_installed() -> None:
     page = HERE.with_name("CONTRIBUTING.md").read_text("utf-8")
     (command,) = re.findall(r"pip install -q -e \. (.*)", page)
     assert set(command.split()) == {re.split(r"[<>=;]", one)[0] for one in needed}
+
+
+def test_a_module_without_an_underscore_holds_a_public_name() -> None:
+    folder = Path(pollster.__file__).parent
+    names = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    names.remove("raw")  # RawEvent is imported from there
+    for name in names:
+        module = importlib.import_module(f"pollster.{name}")
+        assert set(module.__all__) & set(pollster.__all__), name

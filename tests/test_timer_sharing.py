@@ -8,9 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,19 +54,6 @@ def test_the_descriptor_is_readable_also_for_timers_that_were_there_before(poll)
         assert due_now(poll) == [1]
     timer.close()
     assert select.select([fd], [], [], 0)[0] == []
-
-
-def test_a_poll_that_waits_sees_what_another_thread_sets(poll) -> None:
-    waits = register(poll, Timer.after(FAR), 1)
-    for action in (
-        lambda: register(poll, Timer.after(0.001), 2),
-        lambda: waits.set_after(0.001),
-        lambda: waits.set_every(0.001),
-    ):
-        thread = threading.Timer(0.01, action)
-        thread.start()
-        assert len(poll.poll(timeout=WAIT)) == 1
-        thread.join()
 
 
 def test_a_poll_that_begins_while_the_first_deadline_is_set_sees_it(backend, tmp_path) -> None:
@@ -195,35 +180,6 @@ def test_two_thousand_polls_with_timers_leak_nothing(backend, no_leak) -> None:
             register(poll, Timer.after(0))
             poll.fileno()
             assert due_now(poll) == [1]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
-def test_a_child_can_not_disturb_its_parents_timers(poll) -> None:
-    poll.fileno()
-    timer = register(poll, Timer.after(0.02))
-    uses: list[Callable[[], object]] = [
-        lambda: timer.set_after(1),
-        lambda: timer.cancel(),
-        lambda: timer.close(),
-        lambda: timer.expirations(),
-        lambda: register(poll, Timer.after(1), 2),
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        failed = 0
-        for use in uses:
-            try:
-                use()
-            except RuntimeError as error:
-                failed += "another" not in str(error)
-            else:
-                failed += 1
-        poll.close()
-        os._exit(failed)
-    assert os.waitpid(child, 0)[1] == 0
-    assert [event.token for event in poll.poll(timeout=WAIT)] == [1]
 
 
 def test_it_outlives_a_descriptor_that_was_closed_while_a_copy_lives(poll, fds) -> None:

@@ -158,6 +158,43 @@ def _(world: World) -> None:
     assert min(count.values()) >= 5, count
 
 
+@case("R10", "a batch that meets everything for the first time has room for it")
+def _(world: World) -> None:
+    # Sockets of both directions, and pipes that kqueue reports from a list of pollster's own.
+    for token in range(128):
+        ours, peer = world.sockets("socketpair")
+        peer.send(b"x")
+        world.poll.registry.register(ours.sock, Token(token), R | W, world.trigger)
+    for token in range(128, 255):
+        reader, writer = world.one_way()
+        reader.close()
+        world.poll.registry.register(writer.fd, Token(token), W, world.trigger)
+    events = Events(256)
+    seen: set[int] = set()
+    for _ in range(4):
+        seen.update(batch_of(world.poll.poll(events, timeout=0)))
+    assert seen == {*range(255)}
+
+
+@case(
+    "R10",
+    "the wrong end of a broken pipe takes nobody's place",
+    gates=(
+        Gate(
+            ("FreeBSD", "OpenBSD"),
+            "pipes go both ways there: both ends are truly writable",
+            "pipe(2)",
+        ),
+    ),
+)
+def _(world: World) -> None:
+    reader, writer = world.one_way()
+    world.poll.registry.register(reader.fd, Token(1), W, world.trigger)
+    writer.close()
+    world.poll.registry.register(world.one_way()[1].fd, Token(2), W, world.trigger)
+    assert batch_of(world.poll.poll(Events(1), timeout=0)) == {2: WRITABLE}
+
+
 @case("R10", "a waker is not kept out by sources that stay ready", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     for token in range(10):

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 
-from case import EDGE, EDGE_ONESHOT, Gate, case
+from case import EDGE, EDGE_ONESHOT, LEVEL, Gate, case
 from sources import PIPES, STREAMS, TCP, UNIX
 from world import (
     ERROR,
@@ -439,6 +439,20 @@ def _(world: World) -> None:
     reader.close()
     world.expect({1: WRITE_CLOSED})
     world.again()
+
+
+@case("R3", "an outer Poll sees a pipe that has hung up", triggers=(LEVEL,))
+def _(world: World) -> None:
+    reader, writer = world.one_way()
+    inner = world.another_poll()
+    world.register(inner, 9, R)
+    reader.close()
+    world.register(writer, 1, W, poll=inner)
+    for _ in range(3):
+        world.expect({9: READABLE})
+        world.expect({1: WRITE_CLOSED}, poll=inner)
+    world.deregister(writer, poll=inner)
+    world.expect({})
 
 
 @case("R3", "a FIFO that gets a new reader is open again")

@@ -167,6 +167,29 @@ def _(world: World) -> None:
     world.expect({2: WRITABLE})
 
 
+@case("R2", "the number of a hung-up pipe that is used again is a new source")
+def _(world: World) -> None:
+    reader, writer = world.one_way()
+    reader.close()
+    world.register(writer, 1, W)
+    world.expect({1: WRITE_CLOSED})
+    fresh = reuse(world, writer)
+    world.expect({})
+    world.register(fresh, 2, W)
+    world.expect({2: WRITABLE})
+
+
+@case("R2", "the number of a pipe that was watched for its other direction is a new source")
+def _(world: World) -> None:
+    _, writer = world.one_way()
+    world.register(writer, 1, R)
+    fresh = reuse(world, writer)
+    with world.refused(NotRegisteredError, errno.ENOENT):
+        world.poll.registry.reregister(fresh.fd, Token(2), W)
+    world.register(fresh, 3, W)
+    world.expect({3: WRITABLE})
+
+
 @case("R2", "a number used again by another kind of source is a new source", kinds=STREAMS)
 def _(world: World) -> None:
     reader, _ = world.one_way()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from children import wait_for_zombie
 
 from pollster import PathWatch, Process, Signals
-from pollster.watch import Watch
+from pollster._watch import Watch
 
 if TYPE_CHECKING:
     from world import World

@@ -30,8 +30,8 @@ import sources
 from case import EDGE, EDGE_ONESHOT, EVERY_TRIGGER, LEVEL, ONESHOT
 from sources import WAIT, End, FileEnd, SocketEnd
 
+import pollster._watch
 import pollster.backend
-import pollster.watch
 from pollster import Event, Events, Interest, Poll, SourceLike, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
@@ -384,7 +384,7 @@ NOTHING = Owed(frozenset(), frozenset())
 
 def watch_of(source: Source, interest: Interest, trigger: Trigger) -> Watch:
     """What a poll owes; for pollster's own watches, whatever the trigger is, each event once."""
-    if not isinstance(source, pollster.watch.Watch):
+    if not isinstance(source, pollster._watch.Watch):
         return Watch(source, interest, trigger)
     once = EDGE_ONESHOT if trigger in ONESHOTS else EDGE
     return Watch(source, interest, once, is_once=True)

@@ -336,7 +336,7 @@ static PyType_Spec iterator_spec = {
 };
 
 int add_events(PyObject *module) {
-    nanoseconds = imported("pollster.timeout", "nanoseconds");
+    nanoseconds = imported("pollster._timeout", "nanoseconds");
     ready_type = add_type(module, "Ready", &ready_spec);
     iterator_type = add_type(module, "Iterator", &iterator_spec);
     return nanoseconds && ready_type && iterator_type ? 0 : -1;

@@ -258,9 +258,9 @@ static PyType_Spec timer_spec = {
 };
 
 int add_timers(PyObject *module) {
-    delay = imported("pollster.timeout", "delay");
-    period = imported("pollster.timeout", "period");
-    moment = imported("pollster.timeout", "moment");
+    delay = imported("pollster._timeout", "delay");
+    period = imported("pollster._timeout", "period");
+    moment = imported("pollster._timeout", "moment");
     timer_base = add_type(module, "Timer", &timer_spec);
     return delay && period && moment && timer_base ? 0 : -1;
 }

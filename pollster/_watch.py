@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pollster import backend as backends
+from pollster._uncopied import Uncopied
 from pollster.errors import AlreadyRegisteredError, NotRegisteredError
 from pollster.interest import Interest
 from pollster.token import Token
 from pollster.trigger import Trigger
-from pollster.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from pollster.registry import Registry
