@@ -17,7 +17,9 @@ enum kind {
     KIND_UNKNOWN,
     KIND_STREAM,
     KIND_DATAGRAM,
+    KIND_SOCKET, /* of some type: its source says so */
     KIND_PIPE,
+    KIND_TERMINAL,
     KIND_QUEUE,
     KIND_OTHER,
     KIND_WAKER,

@@ -53,7 +53,7 @@ static bool gather_register(gathering *g, change *c) {
     }
     gathered *one = begin(g, c, (uint32_t)index);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     return true;
 }
@@ -63,7 +63,7 @@ static bool gather_reregister(gathering *g, change *c) {
     if (!r || r->state & (HUNG | STALE) || c->interest & INTEREST_PRIORITY)
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
-    unsigned have = kq_wanted(r);
+    unsigned have = r->state & (ON_READ | ON_WRITE);
     r->interest = c->interest & 15;
     r->trigger = c->trigger & 15;
     if (r->token != c->token)
@@ -72,11 +72,10 @@ static bool gather_reregister(gathering *g, change *c) {
     if (is_unchanged(r, &one->before))
         return true;
     put(g, one, have & ON_READ ? ON_READ : ON_WRITE, 0); /* is the number still this file's? */
-    bool fresh = r->trigger != one->before.trigger;
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
-        if (have & on && (fresh || !(kq_wanted(r) & on)))
+        if (have & on && (!(kq_knotes(r) & on) || kq_is_fresh(r, &one->before, on)))
             put(g, one, on, EV_DELETE);
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     }
     return true;
@@ -114,7 +113,7 @@ static int taken(const gathering *g, const gathered *one) {
 /* Makes the knotes what they were: none where the number is another file's by now. */
 static void undo(gathering *g, const gathered *one) {
     registration *r = &g->s->all.at[one->index];
-    unsigned want = kq_wanted(r), had = one->c->what == REGISTER ? 0 : kq_wanted(&one->before);
+    unsigned want = kq_knotes(r), had = one->before.state & (ON_READ | ON_WRITE);
     bool same = g->told < 0 || (g->told > one->first && g->list[one->first].data == 0);
     *r = one->before;
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
@@ -130,7 +129,7 @@ static void undo(gathering *g, const gathered *one) {
 static void settle_register(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state |= (uint16_t)kq_wanted(r);
+        r->state |= (uint16_t)kq_knotes(r);
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }
@@ -142,7 +141,7 @@ static void settle_register(gathering *g, gathered *one) {
 static void settle_reregister(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state = (uint16_t)((r->state & (NO_READ | NO_WRITE)) | kq_wanted(r));
+        r->state = (uint16_t)((r->state & OF_THE_FILE) | kq_knotes(r));
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }

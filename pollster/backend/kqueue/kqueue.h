@@ -6,10 +6,8 @@
 #ifndef POLLSTER_KQUEUE_H
 #define POLLSTER_KQUEUE_H
 #include "common/kernel.h"
+#include "quirks.h"
 #include <fcntl.h>
-#include <sys/types.h>
-/* After sys/types.h: older systems' header needs it. */
-#include <sys/event.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,8 +44,12 @@ typedef struct {
 #define NO_READ 32   /* write end of a pipe */
 #define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
 #define STALE 128    /* hung up, and then its number was closed or reused */
+#define ONE_WAY 256  /* the kernel refuses the filter of the direction that it does not have */
 #define GATHERED 512 /* its changes stand in a list: see batch.c */
-#define MARKED 256   /* hung up: has a disabled knote for READ, which a close would remove */
+#define ENDED 1024   /* READ, there to tell the end of WRITE, has told it and repeats it */
+
+/* What a reregistration leaves. */
+#define OF_THE_FILE (NO_READ | NO_WRITE | ONE_WAY | ENDED)
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -96,13 +98,57 @@ static inline int apply(selector *s, const struct kevent *changes, int n) {
     return -errno;
 }
 
-/* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
- * probed, that the fd's number is still the same file's. */
+/* The directions of the interest, */
+static inline unsigned kq_wanted(const registration *r) {
+    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
+           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
+}
+
+/* those that a pipe's end does not have, */
+static inline unsigned kq_missing(const registration *r) {
+    return (r->state & NO_READ ? ON_READ : 0u) | (r->state & NO_WRITE ? ON_WRITE : 0u);
+}
+
+/* and those that are reported. */
+static inline unsigned kq_reported(const registration *r) {
+    return kq_wanted(r) & ~kq_missing(r);
+}
+
+/* Whether READ has to tell that WRITE has ended. */
+static inline bool kq_ends_by_read(const registration *r) {
+    return kq_reported(r) & ON_WRITE &&
+           ((r->kind == KIND_PIPE && quirk_mute_full_pipe()) ||
+            (r->kind == KIND_TERMINAL && quirk_terminal_ends_by_read()));
+}
+
+/* Which knotes it takes. A pipe's WRITE has READ beside it: FreeBSD drops the one as the reader
+ * goes, and the other shows whether the fd's number is still the same file's. So does that of a
+ * direction that a pipe's end does not have, or else of the one that it has. */
+static inline unsigned kq_knotes(const registration *r) {
+    unsigned on = kq_wanted(r);
+    if ((r->kind == KIND_PIPE && on & ON_WRITE) || kq_ends_by_read(r))
+        on |= ON_READ;
+    if (r->state & ONE_WAY)
+        on &= ~kq_missing(r);
+    return on ? on : (ON_READ | ON_WRITE) & ~kq_missing(r);
+}
+
+/* A knote that is only there to be asked for is disabled. NetBSD does not disable a knote that has
+ * EV_CLEAR, too (kern_event.c, kqueue_scan). */
 static inline unsigned flags_for(const registration *r, unsigned on) {
-    if (r->state & (on == ON_READ ? NO_READ : NO_WRITE))
-        return EV_ADD | EV_DISABLE;
-    return EV_ADD | EV_ENABLE | (r->trigger & TRIGGER_EDGE ? EV_CLEAR : 0u) |
-           (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
+    if (kq_reported(r) & on)
+        return EV_ADD | EV_ENABLE |
+               (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH
+                : r->trigger & TRIGGER_EDGE  ? EV_CLEAR
+                                             : 0u);
+    if (on == ON_READ && kq_ends_by_read(r))
+        return EV_ADD | EV_ENABLE | (r->state & ENDED && r->trigger == 0 ? 0u : EV_CLEAR);
+    return EV_ADD | EV_DISABLE;
+}
+
+/* Whether a knote has to be deleted and added: adding again changes neither of these flags. */
+static inline bool kq_is_fresh(const registration *r, const registration *before, unsigned on) {
+    return (flags_for(r, on) ^ flags_for(before, on)) & (EV_CLEAR | EV_DISPATCH);
 }
 
 static inline struct kevent change_for(selector *s, uint32_t index, unsigned on, unsigned flags) {
@@ -115,12 +161,6 @@ static inline struct kevent change_for(selector *s, uint32_t index, unsigned on,
 static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
     struct kevent probe = change_for(s, index, on, 0);
     return apply(s, &probe, 1) == 0;
-}
-
-/* Which knotes the interest wants. */
-static inline unsigned kq_wanted(const registration *r) {
-    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
-           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
 }
 
 /* changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is

@@ -14,7 +14,7 @@ static void set_due(kqueue_selector *k, registration *r, bool due) {
 }
 
 /* fstat(2) can't tell whether a number is still the same pipe's: OpenBSD and NetBSD leave its inode
- * 0. A knote can. */
+ * 0. The knote for READ can, which a close would have removed. */
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index) {
     return has_knote(&k->common, index, ON_READ);
 }
@@ -24,11 +24,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index) {
     if (!(r->state & HUNG))
         return;
     set_due(k, r, false);
-    if (r->state & MARKED) {
-        struct kevent delete = change_for(&k->common, index, ON_READ, EV_DELETE);
-        apply(&k->common, &delete, 1);
-    }
-    r->state &= (uint16_t)~(HUNG | MARKED);
+    r->state &= (uint16_t)~HUNG;
     uint32_t i = 0;
     while (k->hung[i] != index)
         i++;
@@ -40,13 +36,6 @@ int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
     if (!(r->state & HUNG)) {
         if (grow((void **)&k->hung, &k->hung_room, k->hung_count + 1, sizeof *k->hung) < 0)
             return -ENOMEM;
-        if (!(r->state & ON_READ)) {
-            struct kevent mark = change_for(&k->common, index, ON_READ, EV_ADD | EV_DISABLE);
-            int result = apply(&k->common, &mark, 1);
-            if (result < 0)
-                return result;
-            r->state |= MARKED;
-        }
         k->hung[k->hung_count++] = index;
         r->state = (uint16_t)((r->state | HUNG) & ~ON_WRITE);
     }
@@ -69,7 +58,7 @@ int kq_look_again(kqueue_selector *k) {
             kq_unhang(k, index);
             r->state |= ON_WRITE;
         } else if (!(r->state & DISARMED)) {
-            apply(s, &delete, 1); /* macOS adds it all the same: see add_one */
+            apply(s, &delete, 1); /* old macOS adds it all the same: see add_one */
         }
     }
     return k->due ? kq_ring(k) : 0;
