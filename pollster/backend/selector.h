@@ -20,8 +20,9 @@
 
 enum interest { INTEREST_READABLE = 1, INTEREST_WRITABLE = 2, INTEREST_PRIORITY = 4 };
 
-/* The two bits are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. */
-enum trigger { TRIGGER_EDGE = 1, TRIGGER_ONESHOT = 2 };
+/* The first two are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. KEEP is for
+ * REREGISTER: the one it has. */
+enum trigger { TRIGGER_EDGE = 1, TRIGGER_ONESHOT = 2, TRIGGER_KEEP = 4 };
 
 enum readiness {
     READY_READABLE = 1,
@@ -103,6 +104,16 @@ typedef struct {
     int64_t number;
     char text[128]; /* the number as the headers name it */
 } raw_field;
+
+/* What a kernel may have or lack, found out by trying it, for people who look for a fault. */
+typedef struct {
+    const char *name;
+    int error;      /* 0: it works; an errno: it does not; -1: this build does not know of it */
+    char about[64]; /* "", or what more there is to say */
+} feature;
+
+/* Fills in what there is to tell, and returns how many. Opens and closes what it needs. */
+int selector_features(feature *features, int room);
 
 /* A new queue, close-on-exec. */
 selector *selector_open(void);

@@ -42,12 +42,16 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
     if (count != 4 && count != 3)
         return -1;
     PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
+    if (trigger == Py_None && c->what == REREGISTER)
+        trigger = NULL;
     if (!Py_IS_TYPE(arguments[2], interest_type) || (trigger && !Py_IS_TYPE(trigger, trigger_type)))
         return -1;
     if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
         return -1;
     c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger ? (uint32_t)PyLong_AsLong(trigger) : 0;
+    c->trigger = trigger               ? (uint32_t)PyLong_AsLong(trigger)
+                 : c->what == REGISTER ? 0
+                                       : TRIGGER_KEEP;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
         return c->interest ? 0 : -1;
