@@ -31,7 +31,8 @@ def systems(backend: str) -> tuple[str, ...]:
     system, _, release, *_ = os.uname()
     if (backend, system) == ("kqueue", "Linux") and "KQUEUE_KERNEL" in os.environ:
         return EMULATED[emulated()]
-    return (system, f"{system} {release.partition('.')[0]}")
+    release_of = EMULATED[DEFAULT][1:] if (backend, system) == ("kqueue", "Linux") else ()
+    return (system, f"{system} {release.partition('.')[0]}", *release_of)
 
 
 def mark_shutdowns() -> None:

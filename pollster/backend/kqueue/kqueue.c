@@ -122,7 +122,7 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
  * terminal's does not know it, so READ goes on telling: as a level, as long as it is at its end. */
 static void repeat_end(selector *s, uint32_t index, bool ended) {
     registration *r = &s->all.at[index];
-    if (r->trigger != 0 || kq_reported(r) & ON_READ)
+    if (r->trigger != 0 || r->state & HUNG || kq_reported(r) & ON_READ)
         return;
     if (r->kind == KIND_PIPE) {
         struct kevent again = change_for(s, index, ON_WRITE, flags_for(r, ON_WRITE));
@@ -155,7 +155,7 @@ static void put_descriptor(selector *s, room *b, registration *r, const struct k
     uint32_t ready = kq_reported(r) & on ? readiness_of(e) : 0;
     bool ended = e->flags & EV_EOF;
     if (on == ON_READ && kq_ends_by_read(r)) {
-        if (ended)
+        if (ended && !(r->state & HUNG)) /* which is reported from the list */
             ready |= READY_WRITABLE | READY_WRITE_CLOSED;
         repeat_end(s, index_of(&s->all, r), ended);
     }

@@ -42,7 +42,9 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     int result = apply(s, &change, 1);
     if (result < 0)
         registration_end(&s->all, (uint32_t)index);
-    else
+    if (result == -ENOMEM) /* OpenBSD: 1024 user events a process */
+        return open_waker_pipe(k, w, token);
+    if (result == 0)
         w->made = id_of(&s->all, (uint32_t)index);
     return result;
 #else
