@@ -541,6 +541,37 @@ def _(world: World) -> None:
     assert tokens(world.poll) == []
 
 
+def a_number_says_nothing_of_its_queue(world: World) -> None:
+    inner = world.another_poll()
+    world.register(inner.fileno(), 1, R)
+    world.reregister(inner.fileno(), 2, R | W)
+    inner.registry.register(world.one_way()[1].fd, Token(0), W)
+    world.expect({2: READABLE})
+
+
+@case(
+    "R21",
+    "what a refused reregister was for goes on being reported",
+    gates=(
+        Gate(
+            ("epoll",),
+            "epoll does not refuse EPOLLOUT of an epoll, and a number does not tell what it is of",
+            "Linux fs/eventpoll.c ep_eventpoll_poll",
+            a_number_says_nothing_of_its_queue,
+        ),
+    ),
+)
+def _(world: World) -> None:
+    inner = world.another_poll()
+    world.register(inner.fileno(), 1, R)
+    for trigger in world.trigger, *EVERY_TRIGGER:
+        with world.refused(OSError, errno.EINVAL, "READABLE"):
+            world.poll.registry.reregister(inner.fileno(), Token(2), R | W, trigger)
+    assert tokens(world.poll) == [1]
+    inner.registry.register(world.one_way()[1].fd, Token(0), W)
+    world.expect({1: READABLE})
+
+
 @case("R14", "a Poll can't watch itself", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     copy = world.keep_fd(os.dup(world.poll.fileno()))

@@ -17,7 +17,7 @@ enum kind {
     KIND_UNKNOWN,
     KIND_STREAM,
     KIND_DATAGRAM,
-    KIND_SOCKET, /* of some type: its source says so */
+    KIND_PLAIN, /* nothing that needs a look, its source says */
     KIND_PIPE,
     KIND_TERMINAL,
     KIND_QUEUE,

@@ -167,6 +167,8 @@ int registration_add(selector *s, change *c) {
     int64_t index = registration_new(&s->all, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return (int)index;
+    if (c->is_plain)
+        s->all.at[index].kind = KIND_PLAIN;
     int result = nesting_add(s, (uint32_t)index);
     if (result == 0)
         result = kernel_add(s, (uint32_t)index);

@@ -105,7 +105,7 @@ static uint8_t kind_of(registration *r) {
     struct stat status;
     int type = 0;
     socklen_t size = sizeof type;
-    if (r->kind != KIND_UNKNOWN)
+    if (r->kind != KIND_UNKNOWN && r->kind != KIND_PLAIN)
         return r->kind;
     if (fstat(r->fd, &status) < 0)
         return KIND_OTHER;

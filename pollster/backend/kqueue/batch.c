@@ -47,6 +47,8 @@ static bool gather_register(gathering *g, change *c) {
     if (index < 0)
         return false;
     registration *r = &t->at[index];
+    if (c->is_plain)
+        r->kind = KIND_PLAIN;
     if (kq_look_at(r) < 0 || r->kind == KIND_QUEUE || registration_map(t, (uint32_t)index) < 0) {
         registration_end(t, (uint32_t)index);
         return false;

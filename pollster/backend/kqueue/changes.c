@@ -81,7 +81,7 @@ static bool is_like_queue(const struct stat *status) {
  * OpenBSD's pipes go both ways: there the access mode says so, and the report is true. */
 int kq_look_at(registration *r) {
     struct stat status;
-    if (r->kind == KIND_SOCKET)
+    if (r->kind == KIND_PLAIN)
         return 0;
     if (fstat(r->fd, &status) < 0)
         return -errno;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static PyTypeObject *token_type, *interest_type, *trigger_type;
-static PyObject *plain_types; /* a set: see descriptor_of in pollster/source.py */
+static PyObject *plain_types, *socket_types; /* sets: see descriptor_of in pollster/source.py */
 static PyObject *fileno_name;
 
 /* -1: it wants a closer look; -2: an exception is set. */
@@ -103,6 +103,8 @@ static PyObject *change_plainly(PyObject *object, enum what what, PyObject *cons
         return as_written(object, what, arguments, count, names);
     if (c.fd == -2)
         return NULL;
+    if (what == REGISTER && !PyLong_CheckExact(arguments[0]))
+        c.is_plain = PySet_Contains(socket_types, (PyObject *)Py_TYPE(arguments[0])) == 1;
     int error = change_registry(object, &c, arguments);
     if (error > 0)
         return refuse(object, &c, error, arguments[0]);
@@ -182,8 +184,10 @@ int add_methods(PyObject *module) {
     interest_type = (PyTypeObject *)imported("pollster.interest", "Interest");
     trigger_type = (PyTypeObject *)imported("pollster.trigger", "Trigger");
     plain_types = imported("pollster.source", "plain_types");
+    socket_types = imported("pollster.source", "socket_types");
     fileno_name = PyUnicode_InternFromString("fileno");
-    if (!token_type || !interest_type || !trigger_type || !plain_types || !fileno_name)
+    if (!token_type || !interest_type || !trigger_type || !plain_types || !socket_types ||
+        !fileno_name)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }
