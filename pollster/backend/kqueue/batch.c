@@ -140,7 +140,7 @@ static void settle_register(gathering *g, gathered *one) {
 static void settle_reregister(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state = (uint16_t)((r->state & OF_THE_FILE) | kq_knotes(r));
+        r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }

@@ -23,6 +23,11 @@ static void delete_one(selector *s, uint32_t index, unsigned on) {
     s->all.at[index].state &= (uint16_t)~on;
 }
 
+int kq_add_anew(selector *s, uint32_t index, unsigned on) {
+    delete_one(s, index, on);
+    return add_one(s, index, on);
+}
+
 /* Whether to do without the filter that was refused: OpenBSD has none for the direction that a
  * FIFO's end does not have (fifo_vnops.c, fifo_kqfilter). */
 static bool can_do_without(registration *r) {
@@ -214,7 +219,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     int result = rearm(s, index, before);
     if (result == 0) {
         if (!(r->state & HUNG))
-            r->state = (uint16_t)((r->state & OF_THE_FILE) | kq_knotes(r));
+            r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         r->state &= (uint16_t)~DISARMED;
         return 0;
     }

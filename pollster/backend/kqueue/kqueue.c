@@ -159,6 +159,10 @@ static void put_descriptor(selector *s, room *b, registration *r, const struct k
             ready |= READY_WRITABLE | READY_WRITE_CLOSED;
         repeat_end(s, index_of(&s->all, r), ended);
     }
+    if (ended && r->kind == KIND_PIPE)
+        ready = hung_up(r, ready);
+    if (kq_heeded(r) & on)
+        kq_heed((kqueue_selector *)s, index_of(&s->all, r), on, ended);
     if (ended && e->flags & EV_ONESHOT)
         ready = put_away(s, r, on, ready);
     if (ready)

@@ -46,10 +46,11 @@ typedef struct {
 #define STALE 128    /* hung up, and then its number was closed or reused */
 #define ONE_WAY 256  /* the kernel refuses the filter of the direction that it does not have */
 #define GATHERED 512 /* its changes stand in a list: see batch.c */
-#define ENDED 1024   /* READ, there to tell the end of WRITE, has told it and repeats it */
+#define ENDED 1024   /* a terminal's READ, there to tell the end of WRITE, has, and repeats it */
+#define LOUD 2048    /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
 
 /* What a reregistration leaves. */
-#define OF_THE_FILE (NO_READ | NO_WRITE | ONE_WAY | ENDED)
+#define LASTING (NO_READ | NO_WRITE | ONE_WAY | ENDED | LOUD)
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -109,14 +110,21 @@ static inline unsigned kq_missing(const registration *r) {
     return (r->state & NO_READ ? ON_READ : 0u) | (r->state & NO_WRITE ? ON_WRITE : 0u);
 }
 
-/* and those that are reported. */
+/* those that are reported, */
 static inline unsigned kq_reported(const registration *r) {
     return kq_wanted(r) & ~kq_missing(r);
 }
 
+/* and with HANGUP that of a pipe's end which alone can tell that the other end is gone. */
+static inline unsigned kq_heeded(const registration *r) {
+    return r->interest & INTEREST_HANGUP && kq_missing(r)
+               ? (ON_READ | ON_WRITE) & ~kq_missing(r) & ~kq_wanted(r)
+               : 0u;
+}
+
 /* Whether READ has to tell that WRITE has ended. */
 static inline bool kq_ends_by_read(const registration *r) {
-    return kq_reported(r) & ON_WRITE &&
+    return (kq_reported(r) | kq_heeded(r)) & ON_WRITE &&
            ((r->kind == KIND_PIPE && quirk_mute_full_pipe()) ||
             (r->kind == KIND_TERMINAL && quirk_terminal_ends_by_read()));
 }
@@ -125,7 +133,7 @@ static inline bool kq_ends_by_read(const registration *r) {
  * goes, and the other shows whether the fd's number is still the same file's. So does that of a
  * direction that a pipe's end does not have, or else of the one that it has. */
 static inline unsigned kq_knotes(const registration *r) {
-    unsigned on = kq_wanted(r);
+    unsigned on = kq_wanted(r) | kq_heeded(r);
     if ((r->kind == KIND_PIPE && on & ON_WRITE) || kq_ends_by_read(r))
         on |= ON_READ;
     if (r->state & ONE_WAY)
@@ -133,14 +141,17 @@ static inline unsigned kq_knotes(const registration *r) {
     return on ? on : (ON_READ | ON_WRITE) & ~kq_missing(r);
 }
 
-/* A knote that is only there to be asked for is disabled. NetBSD does not disable a knote that has
- * EV_CLEAR, too (kern_event.c, kqueue_scan). */
+/* A knote that is only there to be asked for is disabled; one that is there for the end alone tells
+ * edges, until that has come. NetBSD does not disable a knote that has EV_CLEAR, too
+ * (kern_event.c, kqueue_scan). */
 static inline unsigned flags_for(const registration *r, unsigned on) {
     if (kq_reported(r) & on)
         return EV_ADD | EV_ENABLE |
                (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH
                 : r->trigger & TRIGGER_EDGE  ? EV_CLEAR
                                              : 0u);
+    if (kq_heeded(r) & on)
+        return EV_ADD | EV_ENABLE | (r->state & LOUD && r->trigger == 0 ? 0u : EV_CLEAR);
     if (on == ON_READ && kq_ends_by_read(r))
         return EV_ADD | EV_ENABLE | (r->state & ENDED && r->trigger == 0 ? 0u : EV_CLEAR);
     return EV_ADD | EV_DISABLE;
@@ -163,9 +174,10 @@ static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
     return apply(s, &probe, 1) == 0;
 }
 
-/* changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is
- * not there: 0 where that is as good. */
+/* changes.c. Tells files and pipes by their type; gives one knote the flags that it is to have by
+ * now; and why a knote that is to be deleted is not there: 0 where that is as good. */
 int kq_look_at(registration *r);
+int kq_add_anew(selector *s, uint32_t index, unsigned on);
 int kq_explain_missing(selector *s, uint32_t index);
 
 /* kqueue.c: puts a readiness into the batch, as the trigger allows. */
@@ -177,6 +189,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index);
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
+void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone);
 
 /* user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
  * sees it. */

@@ -74,8 +74,19 @@ void kq_put_hung(kqueue_selector *k, room *b, int places) {
             continue;
         if (--places == 0)
             k->hung_next = (k->hung_next + turn + 1) % count;
-        kq_put(&k->common, b, r, READY_WRITABLE | READY_WRITE_CLOSED);
+        kq_put(&k->common, b, r, hung_up(r, READY_WRITABLE | READY_WRITE_CLOSED));
         if (r->trigger)
             set_due(k, r, false);
     }
+}
+
+/* What HANGUP's knote says, of the direction that nobody asked about. As long as both ends are
+ * there only edges come of it, and nothing is reported; once the other one is gone it is told as a
+ * level is. A FIFO may get another one. */
+void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone) {
+    registration *r = &k->common.all.at[index];
+    if (r->trigger || is_gone == !!(r->state & LOUD))
+        return;
+    r->state ^= LOUD;
+    kq_add_anew(&k->common, index, on);
 }
