@@ -29,6 +29,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index) {
     while (k->hung[i] != index)
         i++;
     k->hung[i] = k->hung[--k->hung_count];
+    k->common.done.hung_pipes--;
 }
 
 int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
@@ -37,6 +38,7 @@ int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
         if (grow((void **)&k->hung, &k->hung_room, k->hung_count + 1, sizeof *k->hung) < 0)
             return -ENOMEM;
         k->hung[k->hung_count++] = index;
+        k->common.done.hung_pipes++;
         r->state = (uint16_t)((r->state | HUNG) & ~ON_WRITE);
     }
     set_due(k, r, due);
