@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 
-from case import EDGE, EDGE_ONESHOT, LEVEL, Gate, case
+from case import LEVEL, Gate, case
 from sources import PIPES, STREAMS, TCP, UNIX
 from world import (
     ERROR,
