@@ -77,7 +77,7 @@ static bool is_live(selector *s, uint32_t index) {
  * five kernels' kqueue_stat(). A pipe's is a page or more. Linux, for the tests, knows no type. */
 static bool is_like_queue(const struct stat *status) {
     return status->st_mode == S_IFIFO
-               ? status->st_blksize == 0 || status->st_blksize == sizeof(struct kevent)
+               ? status->st_blksize == 0 || (size_t)status->st_blksize == sizeof(struct kevent)
                : (status->st_mode & S_IFMT) == 0;
 }
 
