@@ -5,6 +5,7 @@ import os
 
 from case import EVERY_TRIGGER, LEVEL, ONESHOT, case
 from children import running_child
+from gates import FIFO_WRITERS_OF_NETBSD
 from sources import READABLE_KINDS, SOCKETS, STREAMS, WRITABLE_KINDS, FileEnd
 from world import READABLE, WRITABLE, WRITE_CLOSED, R, W, World
 
@@ -29,7 +30,12 @@ def _(world: World) -> None:
         world.expect({})
 
 
-@case("R9", "a source closed after it reported is silent", kinds=WRITABLE_KINDS)
+@case(
+    "R9",
+    "a source closed after it reported is silent",
+    kinds=WRITABLE_KINDS,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, _ = world.writer()
     world.register(ours, 1, W)

@@ -5,6 +5,13 @@ import os
 import socket
 
 from case import LEVEL, Gate, case
+from gates import (
+    FIFO_ENDS_OF_MACOS,
+    FIFO_ENDS_OF_MACOS_ALWAYS,
+    FIFO_WRITERS_OF_NETBSD,
+    FIFO_WRITERS_OF_NETBSD_ALWAYS,
+    TERMINALS_OF_NETBSD,
+)
 from sources import PIPES, STREAMS, TCP, UNIX
 from world import (
     ERROR,
@@ -374,7 +381,9 @@ def _(world: World) -> None:
     assert reader.recv() == b""
 
 
-@case("R3", "one of two writers that closes is not the end", kinds=PIPES)
+@case(
+    "R3", "one of two writers that closes is not the end", kinds=PIPES, gates=(FIFO_ENDS_OF_MACOS,)
+)
 def _(world: World) -> None:
     reader, writer = world.one_way(world.kind)
     other = os.dup(writer.fd)
@@ -385,7 +394,12 @@ def _(world: World) -> None:
     world.expect({1: READ_CLOSED})
 
 
-@case("R3", "a pipe that lost its writer before registration is read_closed", kinds=PIPES)
+@case(
+    "R3",
+    "a pipe that lost its writer before registration is read_closed",
+    kinds=PIPES,
+    gates=(FIFO_ENDS_OF_MACOS,),
+)
 def _(world: World) -> None:
     reader, writer = world.one_way(world.kind)
     writer.send(b"x")
@@ -395,7 +409,15 @@ def _(world: World) -> None:
     world.again()
 
 
-@case("R3", "a pipe that loses its reader is write_closed, again and again", kinds=PIPES)
+@case(
+    "R3",
+    "a pipe that loses its reader is write_closed, again and again",
+    kinds=PIPES,
+    gates=(
+        FIFO_ENDS_OF_MACOS,
+        FIFO_WRITERS_OF_NETBSD,
+    ),
+)
 def _(world: World) -> None:
     reader, writer = world.one_way(world.kind)
     world.register(writer, 1, W)
@@ -411,7 +433,12 @@ def _(world: World) -> None:
     world.expect({})
 
 
-@case("R3", "mio#582 a pipe registered after its reader went", kinds=PIPES)
+@case(
+    "R3",
+    "mio#582 a pipe registered after its reader went",
+    kinds=PIPES,
+    gates=(FIFO_ENDS_OF_MACOS,),
+)
 def _(world: World) -> None:
     # EPIPE on macOS and FreeBSD, EBADF on NetBSD: libevent's kqueue.c.
     reader, writer = world.one_way(world.kind)
@@ -427,7 +454,15 @@ def _(world: World) -> None:
     world.expect({2: WRITE_CLOSED})
 
 
-@case("R3", "a full pipe that loses its reader is write_closed", kinds=PIPES)
+@case(
+    "R3",
+    "a full pipe that loses its reader is write_closed",
+    kinds=PIPES,
+    gates=(
+        FIFO_ENDS_OF_MACOS,
+        FIFO_WRITERS_OF_NETBSD,
+    ),
+)
 def _(world: World) -> None:
     reader, writer = world.one_way(world.kind)
     world.register(writer, 1, W)
@@ -454,7 +489,14 @@ def _(world: World) -> None:
     world.expect({})
 
 
-@case("R3", "a FIFO that gets a new reader is open again")
+@case(
+    "R3",
+    "a FIFO that gets a new reader is open again",
+    gates=(
+        FIFO_ENDS_OF_MACOS_ALWAYS,
+        FIFO_WRITERS_OF_NETBSD_ALWAYS,
+    ),
+)
 def _(world: World) -> None:
     reader, writer = world.one_way("fifo")
     world.register(writer, 1, W)
@@ -553,7 +595,11 @@ def _(world: World) -> None:
 # Terminals
 
 
-@case("R3", "a terminal whose slave is closed is closed in both directions")
+@case(
+    "R3",
+    "a terminal whose slave is closed is closed in both directions",
+    gates=(TERMINALS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     master, slave = world.terminal()
     world.register(master, 1, R | W)
@@ -563,7 +609,11 @@ def _(world: World) -> None:
     world.expect({1: GONE})
 
 
-@case("R3", "a terminal that loses its master is closed, and it is no error of a socket")
+@case(
+    "R3",
+    "a terminal that loses its master is closed, and it is no error of a socket",
+    gates=(TERMINALS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     master, slave = world.terminal()
     world.register(slave, 1, R | W)

@@ -502,6 +502,7 @@ sys.path[:0] = {sys.path!r}
 from linux_kqueue import Filter, Flag, Kevent, LinuxKqueue, build
 from pathlib import Path
 system = LinuxKqueue(build(Path({str(Path(system.path).parent)!r})))
+system.be_kernel("freebsd14")
 kq = system.kqueue()
 signal.signal(signal.SIGUSR1, lambda *_: None)
 system.kevent(kq, [Kevent(signal.SIGUSR1, Filter.SIGNAL, Flag.ADD)])
