@@ -15,7 +15,7 @@ import weakref
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
 from children import running_child
-from gates import FIFO_WRITERS_OF_NETBSD
+from gates import FIFO_ENDS_OF_MACOS, FIFO_WRITERS_OF_NETBSD
 from sources import PIPES, READABLE_KINDS, SOCKETS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS, FileEnd
 from world import BOTH, GONE, READABLE, WRITABLE, WRITE_CLOSED, R, W, World
 
@@ -254,6 +254,7 @@ def change_a_broken_pipe(world: World, becomes: frozenset[str]) -> None:
     "changing a broken pipe's registration works as with any other",
     kinds=PIPES,
     gates=(
+        FIFO_ENDS_OF_MACOS,
         Gate(
             ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: the write end can be read, and is told of its end",
