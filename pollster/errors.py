@@ -94,7 +94,7 @@ def _reason(number: int) -> str:
         errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
         errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
         errno.EINVAL: "the kernel can't watch it, or not for this interest; "
-        "a queue can't watch itself and is READABLE only",
-        errno.ELOOP: "queues are nested too deeply, or in a circle",
+        "a queue is READABLE only",
+        errno.ELOOP: "queues are nested too deeply, in themselves or in a circle",
     }
     return known.get(number, os.strerror(number))

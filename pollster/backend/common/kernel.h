@@ -17,10 +17,19 @@
 /* The registration that is nobody's: the queue's own descriptors and user events report as it. */
 #define OWN_INDEX 0
 
+typedef struct nested nested;
+
 struct selector {
     registrations all;
     timers timers;
     int fd;
+    /* Of nesting.c, under its lock. */
+    selector *next;
+    nested *nested; /* the selectors that are registered here */
+    atomic_uint nested_count;
+    int shown; /* the descriptor that it is known by */
+    bool is_reached;
+    bool is_followed;
     atomic_int using; /* who may be using fd; the last one closes it when the selector is closed */
     atomic_int closed;
     atomic_int open; /* fd is yet to be closed */
@@ -137,6 +146,23 @@ static inline bool is_unchanged(const registration *r, const registration *befor
     return r->generation == before->generation && r->interest == before->interest &&
            r->trigger == 0 && before->trigger == 0;
 }
+
+/* nesting.c: selectors in selectors. A selector is known from its opening on, until before its
+ * descriptor is closed; and by another descriptor from when that is shown. */
+void nesting_open(selector *s);
+void nesting_show(selector *s, int fd);
+void nesting_close(selector *s);
+void nesting_forget(void); /* in a forked child */
+
+/* (locked) Before a registration is made: notes it where its fd is a selector's. -ELOOP: it would
+ * be registered in itself, or in a circle. The second is for a number that is none's and a queue's
+ * all the same; is_copy tells whose. The third, when it has ended, tells whether it was noted. */
+int nesting_add(selector *s, uint32_t index);
+int nesting_add_copy(selector *s, uint32_t index, bool (*is_copy)(selector *of, int fd));
+bool nesting_end(selector *s, uint32_t index);
+
+/* False: no selector is known by this number. */
+bool nesting_may_be(int fd);
 
 /* What a reregistration makes of a registration, but for its token. */
 static inline void registration_replace(registration *r, const change *c) {

@@ -17,7 +17,10 @@ enum kind {
     KIND_UNKNOWN,
     KIND_STREAM,
     KIND_DATAGRAM,
+    KIND_PLAIN, /* nothing that needs a look, its source says */
     KIND_PIPE,
+    KIND_TERMINAL,
+    KIND_QUEUE,
     KIND_OTHER,
     KIND_WAKER,
     KIND_TIMER,

@@ -16,6 +16,7 @@ static atomic_uint forks;
 
 static void count_fork(void) {
     atomic_fetch_add(&forks, 1);
+    nesting_forget();
 }
 
 static void watch_forks(void) {
@@ -54,6 +55,7 @@ selector *selector_open(void) {
     }
     atomic_store(&s->open, 1);
     s->forks = process_forks();
+    nesting_open(s);
     return s;
 }
 
@@ -67,6 +69,7 @@ int enter(selector *s) {
 }
 
 static void close_all(selector *s) {
+    nesting_close(s);
     pthread_mutex_lock(&s->all.lock);
     for (uint32_t i = 1; i < s->all.extent; i++)
         if (s->all.at[i].kind == KIND_WAKER) {
@@ -152,7 +155,11 @@ int selector_fd(selector *s) {
     if (result < 0)
         return result;
     result = timers_nest(s);
-    return unlock(s, result < 0 ? result : kernel_fd(s));
+    if (result == 0)
+        result = kernel_fd(s);
+    if (result >= 0 && result != s->shown)
+        nesting_show(s, result);
+    return unlock(s, result);
 }
 
 /* Registering */
@@ -161,20 +168,28 @@ int registration_add(selector *s, change *c) {
     int64_t index = registration_new(&s->all, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return (int)index;
-    int result = kernel_add(s, (uint32_t)index);
+    if (c->is_plain)
+        s->all.at[index].kind = KIND_PLAIN;
+    int result = nesting_add(s, (uint32_t)index);
+    if (result == 0)
+        result = kernel_add(s, (uint32_t)index);
     if (result < 0) {
+        bool is_queue = nesting_end(s, (uint32_t)index);
         registration_end(&s->all, (uint32_t)index);
-        return result;
+        /* macOS: too deep, also by the order in which they were registered (kqueue_kqfilter). */
+        return is_queue && result == -EINVAL && c->interest == INTEREST_READABLE ? -ELOOP : result;
     }
     /* The kernel took it, so what the tables have for this number was closed: R2. */
     const registration *stale = registration_of(&s->all, c->fd);
     if (stale) {
         c->gone = id_of(&s->all, index_of(&s->all, stale));
+        nesting_end(s, c->gone.index);
         registration_end(&s->all, c->gone.index);
     }
     result = registration_map(&s->all, (uint32_t)index);
     if (result < 0) {
         kernel_delete(s, (uint32_t)index);
+        nesting_end(s, (uint32_t)index);
         registration_end(&s->all, (uint32_t)index);
         return result;
     }
@@ -185,6 +200,7 @@ int registration_add(selector *s, change *c) {
 /* What the kernel has under this number is another file. */
 static int drop(selector *s, change *c, uint32_t index, uint32_t generation) {
     c->gone = (registration_id){index, generation};
+    nesting_end(s, index);
     registration_end(&s->all, index);
     return -ENOENT;
 }

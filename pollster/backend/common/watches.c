@@ -167,6 +167,7 @@ static int apply_open(watch *w, selector *s, change *c) {
     if (result < 0)
         return result;
     c->fd = w->fd;
+    c->is_plain = true;
     c->interest = INTEREST_READABLE;
     c->trigger = TRIGGER_EDGE;
     pthread_mutex_lock(&w->lock);

@@ -22,8 +22,6 @@ int ep_control(int epoll, selector *s, int operation, uint32_t index) {
 }
 
 int kernel_add(selector *s, uint32_t index) {
-    if (s->all.at[index].fd == ((epoll_selector *)s)->front)
-        return -EINVAL; /* in itself; the front alone would only be a circle, ELOOP */
     int result = ep_control(s->fd, s, EPOLL_CTL_ADD, index);
     /* A ghost's file that came back under its number (dup): the kernel has it, nobody else. */
     if (result == -EEXIST && !registration_of(&s->all, s->all.at[index].fd))

@@ -103,7 +103,7 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
 
 static uint8_t kind_of(registration *r) {
     struct stat status;
-    if (r->kind != KIND_UNKNOWN)
+    if (r->kind != KIND_UNKNOWN && r->kind != KIND_PLAIN)
         return r->kind;
     if (fstat(r->fd, &status) < 0)
         return KIND_OTHER;

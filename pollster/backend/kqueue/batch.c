@@ -41,19 +41,21 @@ static void put(gathering *g, gathered *one, unsigned on, unsigned flags) {
 
 static bool gather_register(gathering *g, change *c) {
     registrations *t = &g->s->all;
-    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY)
+    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY || nesting_may_be(c->fd))
         return false;
     int64_t index = registration_new(t, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return false;
     registration *r = &t->at[index];
-    if (kq_look_at(r) < 0 || registration_map(t, (uint32_t)index) < 0) {
+    if (c->is_plain)
+        r->kind = KIND_PLAIN;
+    if (kq_look_at(r) < 0 || r->kind == KIND_QUEUE || registration_map(t, (uint32_t)index) < 0) {
         registration_end(t, (uint32_t)index);
         return false;
     }
     gathered *one = begin(g, c, (uint32_t)index);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     return true;
 }
@@ -63,17 +65,16 @@ static bool gather_reregister(gathering *g, change *c) {
     if (!r || r->state & (HUNG | STALE) || c->interest & INTEREST_PRIORITY)
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
-    unsigned have = kq_wanted(r);
+    unsigned have = r->state & (ON_READ | ON_WRITE);
     registration_replace(r, c);
     r->token = c->token;
     if (is_unchanged(r, &one->before))
         return true;
     put(g, one, have & ON_READ ? ON_READ : ON_WRITE, 0); /* is the number still this file's? */
-    bool fresh = kq_is_fresh(r, &one->before);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
-        if (have & on && (fresh || !(kq_wanted(r) & on)))
+        if (have & on && (!(kq_knotes(r) & on) || kq_is_fresh(r, &one->before, on)))
             put(g, one, on, EV_DELETE);
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     }
     return true;
@@ -111,7 +112,7 @@ static int taken(const gathering *g, const gathered *one) {
 /* Makes the knotes what they were: none where the number is another file's by now. */
 static void undo(gathering *g, const gathered *one) {
     registration *r = &g->s->all.at[one->index];
-    unsigned want = kq_wanted(r), had = one->c->what == REGISTER ? 0 : kq_wanted(&one->before);
+    unsigned want = kq_knotes(r), had = one->before.state & (ON_READ | ON_WRITE);
     bool same = g->told < 0 || (g->told > one->first && g->list[one->first].data == 0);
     *r = one->before;
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
@@ -127,7 +128,7 @@ static void undo(gathering *g, const gathered *one) {
 static void settle_register(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state |= (uint16_t)kq_wanted(r);
+        r->state |= (uint16_t)kq_knotes(r);
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }
@@ -139,7 +140,7 @@ static void settle_register(gathering *g, gathered *one) {
 static void settle_reregister(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state = (uint16_t)((r->state & LASTING) | kq_wanted(r));
+        r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }
@@ -153,6 +154,7 @@ static void settle_deregister(gathering *g, gathered *one) {
     else if (taken(g, one) == 0)
         one->c->result = kq_explain_missing(g->s, one->index);
     one->c->gone = id_of(&g->s->all, one->index);
+    nesting_end(g->s, one->index);
     registration_end(&g->s->all, one->index);
 }
 

@@ -42,7 +42,9 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     int result = apply(s, &change, 1);
     if (result < 0)
         registration_end(&s->all, (uint32_t)index);
-    else
+    if (result == -ENOMEM) /* OpenBSD: 1024 user events a process */
+        return open_waker_pipe(k, w, token);
+    if (result == 0)
         w->made = id_of(&s->all, (uint32_t)index);
     return result;
 #else
@@ -53,7 +55,7 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
 int kernel_waker_wake(selector *s, const waker *w) {
     const registration made = {.generation = w->made.generation}; /* the tables may be moving */
     return w->fd >= 0 ? kq_write_byte(w->fd)
-                      : kq_trigger(s, w->made.index, udata_of(w->made.index, &made));
+                      : kq_trigger(s, (ident_t)w->made.index, udata_of(w->made.index, &made));
 }
 
 void kernel_wake_again(selector *s, const registration *r) {

@@ -107,6 +107,8 @@ static PyObject *change_plainly(PyObject *method, enum what what, PyObject *cons
         return call_as_written(method, arguments, count, names);
     if (c.fd == -2)
         return NULL;
+    if (what == REGISTER && !PyLong_CheckExact(source))
+        c.is_plain = PySet_Contains(state->socket_types, (PyObject *)Py_TYPE(source)) == 1;
     int error = change_registry(registry, &c, arguments + 1);
     if (error > 0)
         return refuse(registry, &c, error, source);
@@ -150,7 +152,9 @@ int add_methods(module_state *state) {
     state->interest_type = imported("pollster.interest", "Interest");
     state->trigger_type = imported("pollster.trigger", "Trigger");
     state->plain_types = imported("pollster.source", "plain_types");
+    state->socket_types = imported("pollster.source", "socket_types");
     state->fileno = PyUnicode_InternFromString("fileno");
-    return state->interest_type && state->trigger_type && state->plain_types && state->fileno ? 0
-                                                                                              : -1;
+    bool known = state->interest_type && state->trigger_type && state->plain_types &&
+                 state->socket_types && state->fileno;
+    return known ? 0 : -1;
 }

@@ -59,7 +59,7 @@ typedef struct {
     PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
     PyObject *registry_type, *timer_type, *method_type;
     PyObject *token_type, *interest_type, *trigger_type;
-    PyObject *plain_types;                           /* a set: see descriptor_of in source.py */
+    PyObject *plain_types, *socket_types;            /* sets: see descriptor_of in source.py */
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
     PyObject *bound_method, *update_wrapper;         /* of types and functools */
