@@ -8,7 +8,7 @@ import sys
 
 from case import EVERY_TRIGGER, Gate, case
 from sources import DATAGRAMS, TCP, WAIT, SocketEnd
-from world import BOTH, ERROR, GONE, READABLE, WRITABLE, R, W, World
+from world import BOTH, ERROR, GONE, READABLE, WRITABLE, NotHere, R, W, World
 
 from pollster import Interest
 
@@ -29,6 +29,8 @@ STAMPS = 1 << 1 | 1 << 4 | 1 << 7  # TX_SOFTWARE, SOFTWARE, OPT_ID of linux/net_
 
 def have_a_message(ours: SocketEnd, peer: SocketEnd) -> None:
     """Brings a time stamp of what we sent into our error queue."""
+    if sys.platform != "linux":
+        raise NotHere("only Linux has an error queue that is told by the state of the socket")
     ours.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, STAMPS)
     ours.send(b"x")
     ours.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)
@@ -73,7 +75,6 @@ def _(world: World) -> None:
     "R3",
     "a reset is an error, also with a message in the error queue",
     kinds=TCP,
-    gates=(QUEUE_OF_LINUX,),
 )
 def _(world: World) -> None:
     ours, peer = world.sockets()
