@@ -1,18 +1,26 @@
 # What python.c offers; see there.
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Self, SupportsIndex, final
+from typing import Self, SupportsIndex, TypeVar, final
 
+from pollster.backend.selector import Selector as Opened
 from pollster.events import Events
 from pollster.interest import Interest
 from pollster.source import SourceLike
 from pollster.token import Token
 from pollster.trigger import Trigger
 
-def take_over(
-    registry: type[Registry], register: str, reregister: str, deregister: str, /
-) -> None: ...
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+def in_c(method: _Method, /) -> _Method: ...
+
+class Poll:
+    def _begin(self, selector: Opened, events: Events, /) -> None: ...
+    @property
+    def _selector(self) -> Opened: ...
+    @property
+    def _events(self) -> Events: ...
 
 class Registry:
     def _begin(self, selector: Selector, gathers: bool, /) -> None: ...

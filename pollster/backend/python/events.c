@@ -106,17 +106,10 @@ static int run_handlers(void) {
 #endif
 }
 
-PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
-    SelectorObject *self = (SelectorObject *)object;
-    if (!is_opened(self))
-        return NULL;
-    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
-        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
-                            count ? arguments[0] : Py_None);
-    ReadyObject *ready = (ReadyObject *)arguments[0];
+PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) {
     int64_t limit;
     int result;
-    if (read_timeout(self->state, arguments[1], &limit) < 0)
+    if (!is_opened(self) || read_timeout(self->state, timeout, &limit) < 0)
         return NULL;
     for (;;) {
         if (begin_wait(ready, self) < 0)
@@ -132,12 +125,20 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
             ready->waiting = false;
         UNLOCK
         if (result >= 0)
-            return Py_NewRef(arguments[0]);
+            return Py_NewRef((PyObject *)ready);
         if (result != -EINTR)
-            return fail(object, result, "this Poll can't wait");
+            return fail((PyObject *)self, result, "this Poll can't wait");
         if (run_handlers() < 0)
             return NULL;
     }
+}
+
+PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    SelectorObject *self = (SelectorObject *)object;
+    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
+        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
+                            count ? arguments[0] : Py_None);
+    return wait_for(self, (ReadyObject *)arguments[0], arguments[1]);
 }
 
 /* The batch */

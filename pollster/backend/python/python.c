@@ -203,8 +203,9 @@ static int module_exec(PyObject *module) {
     module_state *state = PyModule_GetState(module);
     state->selector_type = add_type(module, "Selector", &selector_spec);
     if (!state->selector_type || add_event(module, state) < 0 || add_events(module, state) < 0 ||
-        add_registry(module) < 0 || add_methods(module, state) < 0 ||
-        add_timers(module, state) < 0 || add_watches(module) < 0)
+        add_registry(module, state) < 0 || add_methods(state) < 0 ||
+        add_timers(module, state) < 0 || add_poll(module, state) < 0 ||
+        add_method(module, state) < 0 || add_watches(module) < 0)
         return -1;
     return 0;
 }

@@ -56,12 +56,13 @@ typedef struct {
  * hot path knows; whatever else needs one asks for it with state_of(). It lives for as long as the
  * types do, and with them all of their objects. */
 typedef struct {
-    PyObject *selector_type, *ready_type, *iterator_type, *event_type, *timer_type;
+    PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
+    PyObject *registry_type, *timer_type, *method_type;
     PyObject *token_type, *interest_type, *trigger_type;
     PyObject *plain_types;                           /* a set: see descriptor_of in source.py */
-    PyObject *fileno;                                /* the name */
+    PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
-    PyObject *written[3]; /* the methods of Registry, as Python wrote them */
+    PyObject *bound_method, *update_wrapper;         /* of types and functools */
 } module_state;
 
 typedef struct {
@@ -118,6 +119,14 @@ static inline void free_object(PyObject *self) {
     Py_DECREF(type);
 }
 
+static inline bool is_a(PyObject *object, PyObject *type) {
+    return PyObject_TypeCheck(object, (PyTypeObject *)type);
+}
+
+static inline bool is_exactly_a(PyObject *object, PyObject *type) {
+    return Py_IS_TYPE(object, (PyTypeObject *)type);
+}
+
 /* slots.c. Before registrations are made: there is a slot for what `count` of them will be, so that
  * to note it needs no memory. -1: an exception is set. After they are noted: `settle`. */
 int promise(SelectorObject *self, uint32_t count);
@@ -161,7 +170,43 @@ int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
  * it met, or 0; -1: these arguments are not plain either. */
 PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
 
-/* events.c. wait(events, timeout): fills the events and returns them. */
+/* method.c. A method of a class, which answers plain calls; `written` is what Python has for the
+ * others. Calls come as PEP 590 has it: the names are those of the last arguments. */
+typedef PyObject *(*method_call)(PyObject *method, PyObject *const *arguments, size_t flagged,
+                                 PyObject *names);
+
+typedef struct {
+    PyObject ob_base;
+    method_call call;
+    PyObject *dict;
+    PyObject *written;
+    PyObject *owner; /* the class that has it */
+    PyObject *base;  /* whose objects the C code can answer for */
+    const module_state *state;
+} MethodObject;
+
+/* How many arguments have no name. */
+#define ARGUMENTS(flagged) ((Py_ssize_t)((flagged) & (SIZE_MAX >> 1)))
+
+PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize_t count,
+                          PyObject *names);
+
+static inline bool can_answer_for(const PyObject *method, PyObject *object) {
+    const MethodObject *self = (const MethodObject *)method;
+    return is_exactly_a(object, self->owner) || is_a(object, self->base);
+}
+
+/* methods.c, poll.c */
+PyObject *registry_register(PyObject *method, PyObject *const *arguments, size_t flagged,
+                            PyObject *names);
+PyObject *registry_reregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names);
+PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names);
+PyObject *poll_poll(PyObject *method, PyObject *const *arguments, size_t flagged, PyObject *names);
+
+/* events.c. Fills the events and returns them; wait(events, timeout) does that, too. */
+PyObject *wait_for(SelectorObject *selector, ReadyObject *events, PyObject *timeout);
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
@@ -170,8 +215,10 @@ bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 /* Each adds its types to the module and finds what it needs. */
 int add_event(PyObject *module, module_state *state);
 int add_events(PyObject *module, module_state *state);
-int add_registry(PyObject *module);
-int add_methods(PyObject *module, module_state *state);
+int add_registry(PyObject *module, module_state *state);
+int add_methods(module_state *state);
+int add_method(PyObject *module, module_state *state);
+int add_poll(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
 int add_watches(PyObject *module);
 
@@ -183,14 +230,6 @@ PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
 
 /* Of a type of this module, or of a class that is derived from one. */
 module_state *state_of(PyTypeObject *type);
-
-static inline bool is_a(PyObject *object, PyObject *type) {
-    return PyObject_TypeCheck(object, (PyTypeObject *)type);
-}
-
-static inline bool is_exactly_a(PyObject *object, PyObject *type) {
-    return Py_IS_TYPE(object, (PyTypeObject *)type);
-}
 
 #define METHOD(function) ((PyCFunction)(void (*)(void))(function))
 

@@ -242,8 +242,7 @@ static PyType_Spec registry_spec = {
     .slots = registry_slots,
 };
 
-int add_registry(PyObject *module) {
-    PyObject *type = add_type(module, "Registry", &registry_spec);
-    Py_XDECREF(type);
-    return type ? 0 : -1;
+int add_registry(PyObject *module, module_state *state) {
+    state->registry_type = add_type(module, "Registry", &registry_spec);
+    return state->registry_type ? 0 : -1;
 }
