@@ -60,7 +60,7 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
     int result;
-    if (expect(selector, c->what == REGISTER) < 0)
+    if (c->what == REGISTER && expect(selector, 1) < 0)
         return -1;
     if (c->timer) { /* soon done: the GIL would cost more */
         result = change_timer(arguments[0], selector, c);

@@ -64,6 +64,8 @@ void forget(SelectorObject *self, registration_id gone) {
 /* Notes what is registered; where a thread that ended it was faster, nothing, and where one that
  * closed the selector was, no source. */
 void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
+    if (made.index >= self->extent)
+        return; /* nobody promised it */
     slot *s = &self->slots[made.index];
     slot before = {.token = NULL};
     if (made.index > self->highest)
