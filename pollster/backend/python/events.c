@@ -334,6 +334,11 @@ static PyType_Spec ready_spec = {
     .slots = ready_slots,
 };
 
+/* Others may ask at the same time whether it was read: see is_unread(). */
+static inline void note_read(uint64_t *entry) {
+    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+}
+
 static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;
     ReadyObject *ready = self->ready;
@@ -345,6 +350,8 @@ static PyObject *iterator_next(PyObject *object) {
         while (!event && self->turn == ready->turn && self->position < ready->count) {
             int position = self->position++; /* any code may run here, and take the next one */
             event = event_of(selector, ready->batch->ready[position]);
+            if (event && self->turn == ready->turn)
+                note_read(&ready->batch->ready[position]);
             if (event || !PyErr_Occurred())
                 continue;
             if (self->position == position + 1)
