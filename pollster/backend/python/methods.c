@@ -64,11 +64,12 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
-    c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
+    const uint32_t public = INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY;
+    c->interest = flags(arguments[2], public | INTEREST_HANGUP);
     c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
                  : c->what == REGISTER ? 0
                                        : TRIGGER_KEEP;
-    if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
+    if (!(c->interest & public) || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
         return -1;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
