@@ -266,9 +266,8 @@ class Registry(_python.Registry, Uncopied):
             how = _fit(what, *how)
         try:
             fd = descriptor_of(source)
-        except Exception as error:  # each library says in its own way that it is closed
-            unknown = isinstance(error, TypeError) and self._registered_as(source) is None
-            if what != DEREGISTER or unknown:
+        except Exception:  # each library says in its own way that it is closed
+            if what != DEREGISTER or self._registered_as(source) is None:
                 raise
             fd = -1
         if fd is None:
