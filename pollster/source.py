@@ -10,7 +10,7 @@ from pollster.trigger import Trigger
 if TYPE_CHECKING:
     from pollster.registry import Registry
 
-__all__ = ["HasFileno", "Source", "SourceLike", "plain_types"]
+__all__ = ["HasFileno", "Source", "SourceLike", "note_plain", "plain_types"]
 
 
 class HasFileno(Protocol):
@@ -104,8 +104,16 @@ def descriptor_of(source: object) -> int | None:
         return -1
     if type(fd) is not int:
         raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
-    if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly):
+    note_plain(source)
+    return fd
+
+
+def note_plain(source: object) -> None:
+    """Notes the type of a source whose `fileno()` returned a descriptor, if it is a plain one."""
+    kind = type(source)
+    if hasattr(kind, "deregister") or isinstance(source, int | ReadableOnly):
+        return
+    if hasattr(kind, "fileno"):
         if len(plain_types) >= 1000:  # a program that makes classes as it goes
             plain_types.clear()
         plain_types.add(kind)
-    return fd

@@ -34,7 +34,7 @@ bool read_plain(PyObject *timeout, int64_t *limit) {
     return false;
 }
 
-static int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
+int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
     if (timeout == Py_None) {
         *limit = -1;
         return 0;
@@ -94,7 +94,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
 
 /* PyPy's PyErr_CheckSignals() does nothing: there, handlers run between two instructions of Python
  * code, unless that was compiled. */
-static int run_handlers(void) {
+int run_handlers(void) {
 #ifdef PYPY_VERSION
     PyObject *names = PyDict_New();
     PyObject *done = names ? PyRun_String("pass", Py_file_input, names, names) : NULL;

@@ -3,7 +3,6 @@
 #include "python.h"
 #include <string.h>
 
-/* -1: it wants a closer look; -2: an exception is set. */
 static int descriptor(PyObject *number) {
     if (!PyLong_CheckExact(number))
         return -1;
@@ -12,7 +11,7 @@ static int descriptor(PyObject *number) {
     return overflow || fd < 0 || fd > INT_MAX ? -1 : (int)fd;
 }
 
-static int descriptor_of(const module_state *state, PyObject *source) {
+int descriptor_of(const module_state *state, PyObject *source) {
     if (PyLong_CheckExact(source))
         return descriptor(source);
     int plain = PySet_Contains(state->plain_types, (PyObject *)Py_TYPE(source));
@@ -57,9 +56,8 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
     return -1;
 }
 
-/* The methods as Python wrote them see to what is not plain. */
-static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
-                            Py_ssize_t count, PyObject *names) {
+PyObject *call_as_method(PyObject *method, PyObject *self, PyObject *const *arguments,
+                         Py_ssize_t count, PyObject *names) {
     Py_ssize_t named = names ? PyTuple_Size(names) : 0;
     PyObject *positional = PyTuple_New(count + 1), *keywords = PyDict_New(), *result = NULL;
     int error = positional && keywords ? PyTuple_SetItem(positional, 0, Py_NewRef(self)) : -1;
@@ -68,14 +66,19 @@ static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arg
     for (Py_ssize_t i = 0; i < named && error == 0; i++)
         error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
     if (error == 0)
-        result = PyObject_Call(state_of(Py_TYPE(self))->written[what], positional, keywords);
+        result = PyObject_Call(method, positional, keywords);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
     return result;
 }
 
-/* What an errno means is for the Python code to say. */
-static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
+/* The methods as Python wrote them see to what is not plain. */
+static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
+                            Py_ssize_t count, PyObject *names) {
+    return call_as_method(state_of(Py_TYPE(self))->written[what], self, arguments, count, names);
+}
+
+PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
     PyObject *result = PyObject_CallMethod(self, "_refuse", "iOii", error, source, c->fd, c->what);
     Py_XDECREF(result);
     if (result)

@@ -34,7 +34,7 @@
 #define UNLOCK2 }
 #endif
 
-/* Another Event of the same registration. */
+/* Another Event, or pair, of the same registration. */
 typedef struct other {
     struct other *next;
     PyObject *event;
@@ -47,7 +47,7 @@ typedef struct {
     uint32_t readiness;  /* of `event` */
     PyObject *token;     /* NULL: nothing is registered */
     PyObject *source;    /* NULL: the selector was closed */
-    PyObject *event;     /* that was told last; NULL: none */
+    PyObject *event;     /* or pair, that was told last; NULL: none */
     other *others;
 } slot;
 
@@ -71,7 +71,8 @@ typedef struct {
     selector *selector;
     slot *slots;
     uint32_t extent;
-    bool ended; /* it was closed: sources are not kept any more */
+    bool ended;     /* it was closed: sources are not kept any more */
+    bool has_pairs; /* its sources are keys, and what is told are pairs with them: see keys.c */
 } SelectorObject;
 
 /* The base of Events. */
@@ -119,6 +120,7 @@ static inline void free_object(PyObject *self) {
 int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
 void forget(SelectorObject *self, registration_id gone);
 void forget_all(SelectorObject *self);
+void drop_source(SelectorObject *self, uint32_t index);
 
 /* The slot of an entry, or NULL where its registration has ended. */
 slot *slot_of(SelectorObject *self, uint64_t entry);
@@ -126,6 +128,13 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
 /* The Event of an entry, made when it is told for the first time. NULL without an exception: its
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
+
+/* What is told of an entry whose slot has something else in front: what was told before, or what
+ * is made now, of the slot's token and its source, which is NULL where there is none. NULL as of
+ * event_of(). */
+typedef PyObject *(*maker)(const module_state *state, PyObject *token, PyObject *source,
+                           uint32_t readiness);
+PyObject *tell_anew(SelectorObject *self, uint64_t entry, uint32_t readiness, maker make);
 
 /* event.c. The second: of a number that is in range. */
 PyObject *new_event(const module_state *state, PyObject *token, uint32_t readiness);
@@ -148,7 +157,15 @@ void bind_timer(PyObject *source, SelectorObject *selector, const struct selecto
  * 0; -1: an exception is set. The arguments are its source and its token. */
 int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
 
-/* methods.c. _change(what, descriptor, source[, token, interest, trigger]): the errno that
+/* methods.c. The descriptor of a plain source; -1: it wants a closer look; -2: an exception is set.
+ * The second raises, for a Registry, what an errno means. The third calls a function as a method.
+ */
+int descriptor_of(const module_state *state, PyObject *source);
+PyObject *refuse(PyObject *registry, const change *c, int error, PyObject *source);
+PyObject *call_as_method(PyObject *function, PyObject *self, PyObject *const *arguments,
+                         Py_ssize_t count, PyObject *names);
+
+/* _change(what, descriptor, source[, token, interest, trigger]): the errno that
  * it met, or 0; -1: these arguments are not plain either. */
 PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
 
@@ -158,12 +175,17 @@ PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
 bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 
+/* Any timeout, -1 for none; and the handlers of signals that have come. -1: an exception is set. */
+int read_timeout(const module_state *state, PyObject *timeout, int64_t *nanoseconds);
+int run_handlers(void);
+
 /* Each adds its types to the module and finds what it needs. */
 int add_event(PyObject *module, module_state *state);
 int add_events(PyObject *module, module_state *state);
 int add_registry(PyObject *module);
 int add_methods(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
+int add_keys(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);
