@@ -4,12 +4,13 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
+from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, failure
 from pollster.interest import Interest
@@ -21,6 +22,9 @@ __all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
+_HANGUP = 8  # INTEREST_HANGUP of selector.h: in what PollsterSelector asks for
+_INTERESTS = {*range(sum(Interest) + _HANGUP + 1)} - {_HANGUP}
+_TRIGGERS = range(len(Trigger))
 CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER = range(3)
 
@@ -58,6 +62,7 @@ class Registry(_python.Registry, Uncopied):
         self._selector = selector
         self._begin(selector, False)
 
+    @in_c
     def register(
         self,
         source: SourceLike,
@@ -88,6 +93,7 @@ class Registry(_python.Registry, Uncopied):
         """
         self._look_closer(REGISTER, source, token, interest, trigger)
 
+    @in_c
     def reregister(
         self,
         source: SourceLike,
@@ -120,6 +126,7 @@ class Registry(_python.Registry, Uncopied):
         """
         self._look_closer(REREGISTER, source, token, interest, trigger)
 
+    @in_c
     def deregister(self, source: SourceLike) -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
 
@@ -211,19 +218,6 @@ class Registry(_python.Registry, Uncopied):
         )
 
 
-def _documented(method: Callable[..., None], parameters: str) -> str:
-    return f"{method.__name__}($self, {parameters})\n--\n\n{method.__doc__}"
-
-
-# From here on these are written in C, for plain arguments; for others C calls those above.
-_python.take_over(
-    Registry,
-    _documented(Registry.register, "source, token, interest, trigger=0"),
-    _documented(Registry.reregister, "source, token, interest, trigger=None"),
-    _documented(Registry.deregister, "source"),
-)
-
-
 class Batch(Registry):
     """A Registry whose changes are made when its `with` block ends, all in one go.
 
@@ -280,10 +274,13 @@ def _fit(
         raise TypeError(
             f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
         )
-    if not interest:
-        raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if type(trigger) is not Trigger and (trigger is not None or what != REREGISTER):
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
+    if int(interest) not in _INTERESTS or int(trigger or 0) not in _TRIGGERS:
+        # Made past their classes: int.__new__(Interest, 8).
+        raise ValueError(f"{int(interest)} is no Interest, or {int(trigger or 0)} no Trigger")
+    if not int(interest):
+        raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
     return Token(token), interest, trigger

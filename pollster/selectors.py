@@ -18,6 +18,7 @@ from pollster.poll import Poll
 from pollster.registry import CHANGES, DEREGISTER, REGISTER, REREGISTER, Registry
 from pollster.source import Source, SourceLike
 from pollster.token import Token
+from pollster.trigger import Trigger
 from pollster.waker import Waker
 
 __all__ = ["PollsterSelector"]
@@ -25,11 +26,6 @@ __all__ = ["PollsterSelector"]
 _EVENTS = EVENT_READ | EVENT_WRITE  # the numbers of READABLE and WRITABLE
 _CAPACITY, _CAPACITY_MAX = 1 << 6, 1 << 20
 _DESCRIPTOR_MAX = (1 << 31) - 1
-
-# What is registered for a descriptor: INTEREST_HANGUP of selector.h, which users do not have, too.
-_HANGUP = 8
-_INTERESTS = tuple(int.__new__(Interest, events | _HANGUP) for events in range(_EVENTS + 1))
-
 
 if TYPE_CHECKING or hasattr(_python, "Keyed"):
     _InC = _python.Keyed
@@ -164,12 +160,14 @@ class InPython(BaseSelector, Uncopied):
             change(source, Token(key.fd + FIRST_NUMBER), Interest(key.events))
 
     def _change_descriptor(self, what: int, key: SelectorKey, /) -> None:
-        fd = int(key.fd)
+        registry, fd = self.registry, int(key.fd)
         if what == DEREGISTER:
-            self.registry.deregister(fd)
-        else:
-            change = getattr(self.registry, CHANGES[what])
-            change(fd, Token(fd + FIRST_NUMBER), _INTERESTS[key.events])
+            registry.deregister(fd)
+            return
+        how = Token(fd + FIRST_NUMBER), Interest(key.events), Trigger.LEVEL
+        error = registry._change(what, fd, fd, *how, True)  # INTEREST_HANGUP of selector.h, too
+        if error:
+            registry._refuse(error, fd, fd, what)
 
     def _change_waker(self, what: int, key: SelectorKey, waker: Waker) -> None:
         """Notes a Waker, which has registered itself; deregisters it."""

@@ -26,12 +26,22 @@ def emulated() -> str:
     return os.environ.get("KQUEUE_KERNEL", DEFAULT)
 
 
+def is_chosen() -> bool:
+    """Whether somebody wants to know of one kernel in particular."""
+    return "KQUEUE_KERNEL" in os.environ
+
+
 def systems(backend: str) -> tuple[str, ...]:
     """Names the kernel behind a back end, as uname(1) does, and its release where that counts."""
     system, _, release, *_ = os.uname()
-    if (backend, system) == ("kqueue", "Linux") and "KQUEUE_KERNEL" in os.environ:
+    if (backend, system) == ("kqueue", "Linux"):
         return EMULATED[emulated()]
     return (system, f"{system} {release.partition('.')[0]}")
+
+
+def has_two_way_pipes(backend: str) -> bool:
+    """Whether both ends of a pipe can be read and written there: pipe(2)."""
+    return not {"FreeBSD", "OpenBSD", "DragonFly"}.isdisjoint(systems(backend))
 
 
 def mark_shutdowns() -> None:

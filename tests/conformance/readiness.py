@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from case import LEVEL, Gate, case
+from case import EDGE, LEVEL, Gate, case
 from sources import (
     BOUNDED,
     DATAGRAMS,
@@ -22,6 +22,7 @@ from sources import (
     WAIT,
     WRITABLE_KINDS,
     SocketEnd,
+    accepted,
 )
 from world import BOTH, READ_CLOSED, READABLE, WRITABLE, R, W, World
 
@@ -89,7 +90,8 @@ def _(world: World) -> None:
     peer.send(b"xy")
     world.expect({1: READABLE})
     ours.recv(1)
-    world.again()
+    if world.kind not in PIPES or world.trigger != EDGE:
+        world.again()  # of a pipe on FreeBSD an edge follows, which R5 allows
     world.rearm()
     world.expect({1: READABLE})
     ours.recv(1)
@@ -212,10 +214,10 @@ def _(world: World) -> None:
         client.sock.connect(listener.sock.getsockname())
         assert select.select([listener], [], [], WAIT)[0]
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
     world.rearm()
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
     world.rearm()
     world.expect({})
 
@@ -229,7 +231,7 @@ def _(world: World) -> None:
     client.sock.setblocking(True)
     client.sock.connect(listener.sock.getsockname())
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
 
 
 @case("R14", "a child's standard output is a source", kinds=("",))

@@ -72,9 +72,14 @@ static PyObject *in_python(const KeyedObject *self, const char *name, PyObject *
                            Py_ssize_t count, PyObject *keywords) {
     if (!is_opened(self->selector))
         return NULL;
-    PyObject *method = PyObject_GetAttrString(self->written, name), *result = NULL;
+    PyObject *function = PyObject_GetAttrString(self->written, name), *method = NULL,
+             *result = NULL;
+    if (function)
+        method = PyObject_CallFunctionObjArgs(self->selector->state->bound_method, function,
+                                              (PyObject *)self, NULL);
     if (method)
-        result = call_as_method(method, (PyObject *)self, arguments, count, keywords);
+        result = call_function(method, arguments, count, keywords);
+    Py_XDECREF(function);
     Py_XDECREF(method);
     return result;
 }

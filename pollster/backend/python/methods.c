@@ -1,7 +1,6 @@
 /* The methods that register: plain arguments are read here, without a Python call; all others, and
  * every error, are left to the methods that Registry has in Python. */
 #include "python.h"
-#include <string.h>
 
 static int descriptor(PyObject *number) {
     if (!PyLong_CheckExact(number))
@@ -29,6 +28,14 @@ int descriptor_of(const module_state *state, PyObject *source) {
     return -1;
 }
 
+/* The value of a set of flags; NO_FLAGS where it was forged and has others. */
+#define NO_FLAGS UINT32_MAX
+static uint32_t flags(PyObject *set, unsigned long all) {
+    int overflow;
+    long value = PyLong_AsLongAndOverflow(set, &overflow);
+    return overflow || value < 0 || (unsigned long)value > all ? NO_FLAGS : (uint32_t)value;
+}
+
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(const module_state *state, change *c, PyObject *const *arguments,
@@ -45,37 +52,17 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
-    c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger               ? (uint32_t)PyLong_AsLong(trigger)
+    c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
+    c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
                  : c->what == REGISTER ? 0
                                        : TRIGGER_KEEP;
+    if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
+        return -1;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
-        return c->interest ? 0 : -1;
+        return 0;
     PyErr_Clear(); /* out of range: the Python code says so */
     return -1;
-}
-
-PyObject *call_as_method(PyObject *method, PyObject *self, PyObject *const *arguments,
-                         Py_ssize_t count, PyObject *names) {
-    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-    PyObject *positional = PyTuple_New(count + 1), *keywords = PyDict_New(), *result = NULL;
-    int error = positional && keywords ? PyTuple_SetItem(positional, 0, Py_NewRef(self)) : -1;
-    for (Py_ssize_t i = 0; i < count && error == 0; i++)
-        error = PyTuple_SetItem(positional, i + 1, Py_NewRef(arguments[i]));
-    for (Py_ssize_t i = 0; i < named && error == 0; i++)
-        error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
-    if (error == 0)
-        result = PyObject_Call(method, positional, keywords);
-    Py_XDECREF(positional);
-    Py_XDECREF(keywords);
-    return result;
-}
-
-/* The methods as Python wrote them see to what is not plain. */
-static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
-                            Py_ssize_t count, PyObject *names) {
-    return call_as_method(state_of(Py_TYPE(self))->written[what], self, arguments, count, names);
 }
 
 PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
@@ -91,38 +78,40 @@ static bool is_for_timer(const change *c) {
     return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
 }
 
-static PyObject *change_plainly(PyObject *object, enum what what, PyObject *const *arguments,
-                                Py_ssize_t count, PyObject *names) {
-    const SelectorObject *selector = ((RegistryObject *)object)->selector;
+static PyObject *change_plainly(PyObject *method, enum what what, PyObject *const *arguments,
+                                size_t flagged, PyObject *names) {
+    const module_state *state = ((MethodObject *)method)->state;
+    Py_ssize_t count = ARGUMENTS(flagged);
     change c = {.what = what};
-    if (!selector || (names && PyTuple_Size(names) > 0) ||
-        read_arguments(selector->state, &c, arguments, count) < 0)
-        return as_written(object, what, arguments, count, names);
-    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(selector->state, arguments[0]);
-    c.fd = c.timer ? -1 : descriptor_of(selector->state, arguments[0]);
+    if (count < 2 || !can_answer_for(method, arguments[0]) || (names && PyTuple_Size(names) > 0) ||
+        read_arguments(state, &c, arguments + 1, count - 1) < 0)
+        return call_as_written(method, arguments, count, names);
+    PyObject *registry = arguments[0], *source = arguments[1];
+    c.timer = PyLong_CheckExact(source) ? NULL : timer_of(state, source);
+    c.fd = c.timer ? -1 : descriptor_of(state, source);
     if (c.fd == -1 && !is_for_timer(&c))
-        return as_written(object, what, arguments, count, names);
+        return call_as_written(method, arguments, count, names);
     if (c.fd == -2)
         return NULL;
-    int error = change_registry(object, &c, arguments);
+    int error = change_registry(registry, &c, arguments + 1);
     if (error > 0)
-        return refuse(object, &c, error, arguments[0]);
+        return refuse(registry, &c, error, source);
     return error < 0 ? NULL : none();
 }
 
-static PyObject *registry_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                   PyObject *names) {
-    return change_plainly(self, REGISTER, arguments, count, names);
+PyObject *registry_register(PyObject *method, PyObject *const *arguments, size_t flagged,
+                            PyObject *names) {
+    return change_plainly(method, REGISTER, arguments, flagged, names);
 }
 
-static PyObject *registry_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, REREGISTER, arguments, count, names);
+PyObject *registry_reregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names) {
+    return change_plainly(method, REREGISTER, arguments, flagged, names);
 }
 
-static PyObject *registry_deregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, DEREGISTER, arguments, count, names);
+PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names) {
+    return change_plainly(method, DEREGISTER, arguments, flagged, names);
 }
 
 PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
@@ -137,57 +126,20 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
         return NULL;
     c.what = what == DEREGISTER ? DEREGISTER : what == REREGISTER ? REREGISTER : REGISTER;
     c.fd = descriptor(arguments[1]);
-    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2) < 0)
+    bool for_hangups = count == 7;
+    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2 - for_hangups) < 0)
         return PyLong_FromLong(-1);
+    if (for_hangups)
+        c.interest |= INTEREST_HANGUP;
     int error = change_registry(object, &c, arguments + 2);
     return error < 0 ? NULL : PyLong_FromLong(error);
 }
 
-static PyMethodDef taken_over[] = {
-    {"register", METHOD(registry_register), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"reregister", METHOD(registry_reregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"deregister", METHOD(registry_deregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-};
-
-/* take_over(class, documentation...): puts the methods above in the place of those which the class
- * has written in Python, and calls those for what is not plain. The documentation is theirs. */
-static PyObject *take_over(PyObject *module, PyObject *arguments) {
-    module_state *state = PyModule_GetState(module);
-    PyObject *class;
-    const char *texts[3];
-    if (!PyArg_ParseTuple(arguments, "O!sss", &PyType_Type, &class, &texts[0], &texts[1],
-                          &texts[2]))
-        return NULL;
-    for (int what = REGISTER; what <= DEREGISTER; what++) {
-        PyMethodDef *method = &taken_over[what];
-        char *text = method->ml_doc ? NULL : strdup(texts[what]);
-        if (text)
-            method->ml_doc = text; /* for as long as the process runs */
-        PyObject *before = state->written[what];
-        state->written[what] = PyObject_GetAttrString(class, method->ml_name);
-        Py_XDECREF(before);
-        PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int result = descriptor && state->written[what]
-                         ? PyObject_SetAttrString(class, method->ml_name, descriptor)
-                         : -1;
-        Py_XDECREF(descriptor);
-        if (result < 0)
-            return NULL;
-    }
-    return none();
-}
-
-static PyMethodDef functions[] = {
-    {"take_over", take_over, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-int add_methods(PyObject *module, module_state *state) {
+int add_methods(module_state *state) {
     state->interest_type = imported("pollster.interest", "Interest");
     state->trigger_type = imported("pollster.trigger", "Trigger");
     state->plain_types = imported("pollster.source", "plain_types");
     state->fileno = PyUnicode_InternFromString("fileno");
-    if (!state->interest_type || !state->trigger_type || !state->plain_types || !state->fileno)
-        return -1;
-    return PyModule_AddFunctions(module, functions);
+    return state->interest_type && state->trigger_type && state->plain_types && state->fileno ? 0
+                                                                                              : -1;
 }
