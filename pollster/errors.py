@@ -65,7 +65,7 @@ class BatchError(ExceptionGroup[Exception]):
 def failure(selector: Selector, number: int, source: object, fd: int, change: str) -> Exception:
     """Returns what an errno means.
 
-    Parameters: `change`, what was to be done: "register", "reregister" or "deregister".
+    Parameters: `change`, what was to be done: "register", "pause" and so on.
     """
     if isinstance(source, _python.Timer):
         return cast(Exception, cast(Any, source)._refused(selector, number, change))
@@ -82,7 +82,12 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
         return NotRegisteredError(
             number, f"{name} is not registered with this Poll; use register() first"
         )
-    return OSError(number, f"{name} can't be {change}ed: {_reason(number)}")
+    return OSError(number, f"{name} can't be {done(change)}: {_reason(number)}")
+
+
+def done(change: str) -> str:
+    """Returns what has become of a source: "registered", "paused"."""
+    return f"{change.removesuffix('e')}ed"
 
 
 def _reason(number: int) -> str:

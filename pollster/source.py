@@ -25,7 +25,8 @@ class Source(Protocol):
     """An object that registers itself, such as one that is made of several descriptors.
 
     `Registry.register(source, ...)` calls `source.register(registry, ...)` once and passes on what
-    it raises; so do the other two. Shaped after mio's `event::Source`.
+    it raises; so do the other two. With `pause(registry)` and `resume(registry)` as well it can be
+    paused. Shaped after mio's `event::Source`.
 
     >>> import socket
     >>> from pollster import Interest, Poll, Token, Trigger

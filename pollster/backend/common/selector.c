@@ -68,10 +68,8 @@ int enter(selector *s) {
 static void close_all(selector *s) {
     pthread_mutex_lock(&s->all.lock);
     for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].kind == KIND_WAKER) {
-            kernel_waker_close(s, &s->all.at[i]);
-            registration_end(&s->all, i);
-        }
+        if (s->all.at[i].kind == KIND_WAKER)
+            waker_end(s, i);
     pthread_mutex_unlock(&s->all.lock);
     kernel_close(s);
 }
@@ -202,6 +200,9 @@ static int reregister(selector *s, change *c) {
         r->interest = before.interest;
         r->trigger = before.trigger;
         r->generation = before.generation;
+        r->paused = before.paused;
+        if (r->paused)
+            kernel_pause(s, index);
         return result;
     }
     r->token = c->token;
@@ -219,6 +220,35 @@ static int deregister(selector *s, change *c) {
     return result;
 }
 
+static int pause_one(selector *s, change *c) {
+    registration *r = registration_of(&s->all, c->fd);
+    if (!r)
+        return -ENOENT;
+    uint32_t index = index_of(&s->all, r), generation = r->generation;
+    c->token = r->token;
+    if (!r->paused) {
+        registration_pause(r);
+        int result = kernel_pause(s, index);
+        if (result == -ENOENT)
+            return drop(s, c, index, generation);
+        if (result < 0) {
+            r->paused = false;
+            r->generation = generation;
+            return result;
+        }
+    }
+    c->made = id_of(&s->all, index);
+    return 0;
+}
+
+static int resume(selector *s, change *c) {
+    const registration *r = registration_of(&s->all, c->fd);
+    if (!r)
+        return -ENOENT;
+    registration_resume(r, c);
+    return reregister(s, c);
+}
+
 void change_one(selector *s, change *c) {
     c->made = c->gone = (registration_id){0, 0};
     if (c->timer) {
@@ -234,6 +264,12 @@ void change_one(selector *s, change *c) {
         break;
     case DEREGISTER:
         c->result = deregister(s, c);
+        break;
+    case PAUSE:
+        c->result = pause_one(s, c);
+        break;
+    case RESUME:
+        c->result = resume(s, c);
         break;
     }
 }
@@ -261,8 +297,8 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
-    *out =
-        (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger, r->token};
+    *out = (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger,
+                               r->paused, r->token};
     return unlock(s, 0);
 }
 
@@ -314,6 +350,10 @@ batch *batch_new(selector *s, int capacity) {
 void batch_free(batch *seen) {
     room *b = (room *)seen;
     selector *s = b->owner;
+    if (lock(s) == 0) {
+        room_leave(&s->all, b);
+        unlock(s, 0);
+    }
     room_free(b);
     release(s);
 }

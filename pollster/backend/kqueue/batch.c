@@ -37,7 +37,7 @@ static void put(gathering *g, gathered *one, unsigned on, unsigned flags) {
     one->count++;
 }
 
-/* These three gather a change and return true, or leave it to be made alone. */
+/* These gather a change and return true, or leave it to be made alone. */
 
 static bool gather_register(gathering *g, change *c) {
     registrations *t = &g->s->all;
@@ -79,6 +79,28 @@ static bool gather_reregister(gathering *g, change *c) {
     return true;
 }
 
+static bool gather_pause(gathering *g, change *c) {
+    registration *r = registration_of(&g->s->all, c->fd);
+    if (!r || r->paused || r->state & (HUNG | STALE))
+        return false;
+    gathered *one = begin(g, c, index_of(&g->s->all, r));
+    registration_pause(r);
+    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+        if (r->state & on) {
+            put(g, one, on, EV_DELETE);
+            put(g, one, on, kq_paused_flags(r, on));
+        }
+    return true;
+}
+
+static bool gather_resume(gathering *g, change *c) {
+    const registration *r = registration_of(&g->s->all, c->fd);
+    if (!r)
+        return false;
+    registration_resume(r, c);
+    return gather_reregister(g, c);
+}
+
 static bool gather_deregister(gathering *g, change *c) {
     registration *r = registration_of(&g->s->all, c->fd);
     if (!r || r->state & (HUNG | STALE) || r->kind == KIND_WAKER)
@@ -95,9 +117,19 @@ static bool gather(gathering *g, change *c) {
     c->result = 0;
     if (c->timer)
         return false;
-    return c->what == REGISTER     ? gather_register(g, c)
-           : c->what == REREGISTER ? gather_reregister(g, c)
-                                   : gather_deregister(g, c);
+    switch (c->what) {
+    case REGISTER:
+        return gather_register(g, c);
+    case REREGISTER:
+        return gather_reregister(g, c);
+    case DEREGISTER:
+        return gather_deregister(g, c);
+    case PAUSE:
+        return gather_pause(g, c);
+    case RESUME:
+        return gather_resume(g, c);
+    }
+    return false;
 }
 
 /* How many of its entries the kernel has taken. */
@@ -147,6 +179,18 @@ static void settle_reregister(gathering *g, gathered *one) {
     change_one(g->s, one->c);
 }
 
+static void settle_pause(gathering *g, gathered *one) {
+    registration *r = &g->s->all.at[one->index];
+    if (taken(g, one) == one->count) {
+        r->state |= DISARMED;
+        one->c->token = r->token;
+        one->c->made = id_of(&g->s->all, one->index);
+        return;
+    }
+    undo(g, one);
+    change_one(g->s, one->c);
+}
+
 static void settle_deregister(gathering *g, gathered *one) {
     if (g->told < 0)
         kernel_delete(g->s, one->index);
@@ -166,12 +210,21 @@ static void flush(gathering *g) {
     for (int i = 0; i < g->queued; i++) {
         gathered *one = &g->queue[i];
         g->s->all.at[one->index].state &= (uint16_t)~GATHERED;
-        if (one->c->what == REGISTER)
+        switch (one->c->what) {
+        case REGISTER:
             settle_register(g, one);
-        else if (one->c->what == REREGISTER)
+            break;
+        case REREGISTER:
+        case RESUME:
             settle_reregister(g, one);
-        else
+            break;
+        case DEREGISTER:
             settle_deregister(g, one);
+            break;
+        case PAUSE:
+            settle_pause(g, one);
+            break;
+        }
     }
     g->filled = g->queued = 0;
 }

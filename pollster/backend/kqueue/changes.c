@@ -201,6 +201,53 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     return result;
 }
 
+/* Why a pipe's knote is refused, or was dropped: its reader went. It is not told of that yet. */
+static int pause_broken(selector *s, uint32_t index, int result) {
+    const registration *r = &s->all.at[index];
+    const struct kevent delete = change_for(s, index, ON_WRITE, EV_DELETE);
+    if (r->kind != KIND_PIPE)
+        return result;
+    if (result == -ENOENT ? kq_explain_missing(s, index) < 0 : result != -EPIPE && result != -EBADF)
+        return result;
+    apply(s, &delete, 1); /* macOS: see add_one */
+    return kq_hang((kqueue_selector *)s, index, false);
+}
+
+static int pause_direction(selector *s, uint32_t index, unsigned on) {
+    registration *r = &s->all.at[index];
+    const struct kevent changes[] = {change_for(s, index, on, EV_DELETE),
+                                     change_for(s, index, on, kq_paused_flags(r, on))};
+    int result = apply(s, changes, 2);
+    if (result == 0)
+        return 0;
+    if (fcntl(r->fd, F_GETFD) < 0)
+        return -errno;
+    if (on == ON_WRITE)
+        result = pause_broken(s, index, result);
+    if (result < 0 && result != -ENOENT && add_one(s, index, on) < 0)
+        r->state &= (uint16_t)~on;
+    return result;
+}
+
+int kernel_pause(selector *s, uint32_t index) {
+    registration *r = &s->all.at[index];
+    const unsigned have = r->state & (ON_READ | ON_WRITE);
+    int result = 0;
+    if (r->state & (HUNG | STALE)) {
+        if (fcntl(r->fd, F_GETFD) < 0)
+            return -errno;
+        result = is_live(s, index) ? kq_hang((kqueue_selector *)s, index, false) : -ENOENT;
+    }
+    for (unsigned on = ON_READ; on <= ON_WRITE && result == 0; on <<= 1)
+        if (have & on)
+            result = pause_direction(s, index, on);
+    if (result == -ENOENT)
+        kq_unhang((kqueue_selector *)s, index);
+    if (result == 0)
+        r->state |= DISARMED;
+    return result;
+}
+
 int kernel_delete(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
     struct kevent changes[2];

@@ -113,8 +113,17 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
     }
 }
 
+static bool is_waker(const struct kevent *e) {
+#ifdef EVFILT_USER
+    return e->filter == EVFILT_USER;
+#else
+    (void)e;
+    return false;
+#endif
+}
+
 static void put_entry(selector *s, room *b, const struct kevent *e) {
-    registration *r = registration_for(s, e->udata);
+    registration *r = is_waker(e) ? kq_waker_for(s, e) : registration_for(s, e->udata);
     if (!r) { /* the bell, the timer, or stale */
         if (e->filter == EVFILT_TIMER)
             s->timers.armed = 0; /* it has come, and is gone */
@@ -122,6 +131,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             s->done.stale++;
         return;
     }
+    if (r->paused)
+        return;
     if (r->kind == KIND_WAKER) {
         kq_put_waker(s, b, r);
         return;

@@ -40,7 +40,7 @@ typedef struct {
 /* registration.state */
 #define ON_READ 1    /* the kernel has a knote for READ, */
 #define ON_WRITE 2   /* for WRITE */
-#define DISARMED 4   /* ONESHOT: has reported */
+#define DISARMED 4   /* ONESHOT: has reported; or paused */
 #define HUNG 8       /* stands in the hung list, */
 #define DUE 16       /* and is to be reported */
 #define NO_READ 32   /* write end of a pipe */
@@ -126,6 +126,12 @@ static inline unsigned flags_for(const registration *r, unsigned on) {
            (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
 }
 
+/* Deleted and added again it is paused: a knote that is queued already when it is disabled goes on
+ * showing its queue as ready, to one around it (FreeBSD's kq_count). */
+static inline unsigned kq_paused_flags(const registration *r, unsigned on) {
+    return (flags_for(r, on) & ~(unsigned)EV_ENABLE) | EV_DISABLE;
+}
+
 static inline struct kevent change_for(selector *s, uint32_t index, unsigned on, unsigned flags) {
     const registration *r = &s->all.at[index];
     return change_of((ident_t)r->fd, on == ON_READ ? EVFILT_READ : EVFILT_WRITE, flags, 0,
@@ -176,7 +182,8 @@ int kq_open_pipe(int ends[2]);
 int kq_write_byte(int fd);
 void kq_drain(int fd);
 
-/* wakers.c */
+/* wakers.c. Whose user event it is: it goes by the generation that the waker had first. */
+registration *kq_waker_for(selector *s, const struct kevent *e);
 void kq_put_waker(selector *s, room *b, registration *r);
 
 #endif

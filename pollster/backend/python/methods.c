@@ -40,7 +40,7 @@ static uint32_t flags(PyObject *set, unsigned long all) {
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(const module_state *state, change *c, PyObject *const *arguments,
                           Py_ssize_t count) {
-    if (c->what == DEREGISTER)
+    if (c->what > REREGISTER)
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
@@ -75,7 +75,7 @@ PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
 
 /* A timer is readable and nothing else. */
 static bool is_for_timer(const change *c) {
-    return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
+    return c->timer && (c->what > REREGISTER || c->interest == INTEREST_READABLE);
 }
 
 static PyObject *change_plainly(PyObject *method, enum what what, PyObject *const *arguments,
@@ -114,6 +114,16 @@ PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size
     return change_plainly(method, DEREGISTER, arguments, flagged, names);
 }
 
+PyObject *registry_pause(PyObject *method, PyObject *const *arguments, size_t flagged,
+                         PyObject *names) {
+    return change_plainly(method, PAUSE, arguments, flagged, names);
+}
+
+PyObject *registry_resume(PyObject *method, PyObject *const *arguments, size_t flagged,
+                          PyObject *names) {
+    return change_plainly(method, RESUME, arguments, flagged, names);
+}
+
 PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     const SelectorObject *selector = ((RegistryObject *)object)->selector;
     change c = {.what = REGISTER};
@@ -124,7 +134,7 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
     long what = PyLong_AsLong(arguments[0]);
     if (what == -1 && PyErr_Occurred())
         return NULL;
-    c.what = what == DEREGISTER ? DEREGISTER : what == REREGISTER ? REREGISTER : REGISTER;
+    c.what = what >= REGISTER && what <= RESUME ? (enum what)what : REGISTER;
     c.fd = descriptor(arguments[1]);
     bool for_hangups = count == 7;
     if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2 - for_hangups) < 0)

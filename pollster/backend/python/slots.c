@@ -106,6 +106,21 @@ void renew(SelectorObject *self, registration_id made) {
         self->slots[made.index].generation = made.generation;
 }
 
+void renew_paused(SelectorObject *self, const change *c, PyObject *source) {
+    const slot *s = &self->slots[c->made.index];
+    if (s->token && s->source &&
+        (s->generation == c->made.generation || s->generation + 1 == c->made.generation)) {
+        renew(self, c->made);
+        return;
+    }
+    PyObject *token = PyLong_FromUnsignedLongLong(c->token);
+    if (token)
+        keep(self, c->made, source, token);
+    else
+        PyErr_Clear(); /* who meets its next event notes it: catch_up() */
+    Py_XDECREF(token);
+}
+
 /* Another thread has registered, its event is here, and it has not come to note that: so it is
  * noted here, but for the source. */
 static int catch_up(SelectorObject *self, registration_id id) {
