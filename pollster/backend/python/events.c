@@ -334,11 +334,6 @@ static PyType_Spec ready_spec = {
     .slots = ready_slots,
 };
 
-/* Others may ask at the same time whether it was read: see is_unread(). */
-static inline void note_read(uint64_t *entry) {
-    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
-}
-
 static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;
     ReadyObject *ready = self->ready;

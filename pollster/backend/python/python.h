@@ -241,6 +241,12 @@ bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 int read_timeout(const module_state *state, PyObject *timeout, int64_t *nanoseconds);
 int run_handlers(void);
 
+/* Notes that an entry was told. Others may ask at the same time whether it was read: see
+ * is_unread(). */
+static inline void note_read(uint64_t *entry) {
+    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+}
+
 /* Each adds its types to the module and finds what it needs. */
 int add_event(PyObject *module, module_state *state);
 int add_events(PyObject *module, module_state *state);

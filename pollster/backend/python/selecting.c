@@ -47,7 +47,7 @@ static PyObject *pair_of(const KeyedObject *self, uint64_t entry) {
     return tell_anew(self->selector, entry, readiness, new_pair);
 }
 
-static PyObject *pairs_of(const KeyedObject *self, const batch *batch, int count) {
+static PyObject *pairs_of(const KeyedObject *self, batch *batch, int count) {
     PyObject *list = PyList_New(count);
     int filled = 0;
     LOCK((PyObject *)self->selector)
@@ -55,10 +55,13 @@ static PyObject *pairs_of(const KeyedObject *self, const batch *batch, int count
             if (i < count - AHEAD)
                 prefetch_event(self->selector, batch->ready[i + AHEAD]);
             PyObject *pair = pair_of(self, batch->ready[i]);
+            if (!pair && PyErr_Occurred()) {
+                Py_CLEAR(list);
+                break;
+            }
+            note_read(&batch->ready[i]);
             if (pair)
                 PyList_SetItem(list, filled++, pair);
-            else if (PyErr_Occurred())
-                Py_CLEAR(list);
         }
     UNLOCK
     if (list && filled < count && PyList_SetSlice(list, filled, count, NULL) < 0)
