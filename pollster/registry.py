@@ -22,8 +22,7 @@ __all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
-_HANGUP = 8  # INTEREST_HANGUP of selector.h: in what PollsterSelector asks for
-_INTERESTS = {*range(sum(Interest) + _HANGUP + 1)} - {_HANGUP}
+_INTERESTS = range(sum(Interest) + 1)
 _TRIGGERS = range(len(Trigger))
 CHANGES = ("register", "reregister", "deregister", "pause", "resume")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME = range(5)

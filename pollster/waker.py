@@ -77,7 +77,7 @@ class Waker(Uncopied):
             made = self._waker.made
             self._selector.forget(made.index, made.generation)
 
-    def register(self, *_: object) -> None:
+    def register(self, *_: object, **__: object) -> None:
         """Raises `TypeError`: a Waker registers itself, once, when it is made."""
         raise TypeError(f"{self!r} registered itself when it was made; make another Waker")
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Self, SupportsIndex, TypeVar, final
+from selectors import SelectorKey
+from typing import Any, Literal, Self, SupportsIndex, TypeVar, final
 
 from pollster.backend.selector import Selector as Opened
 from pollster.events import Events
@@ -32,6 +33,7 @@ class Registry:
         token: int = ...,
         interest: Interest = ...,
         trigger: Trigger | None = ...,
+        for_hangups: Literal[True] = ...,
         /,
     ) -> int: ...
     def _apply(self) -> list[tuple[int, int, SourceLike, int]]: ...
@@ -109,3 +111,21 @@ class Ready:
     def __iter__(self) -> Iterator[Event]: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
+
+class Keyed:
+    def register(self, fileobj: SourceLike, events: int, data: Any = None) -> SelectorKey: ...
+    def unregister(self, fileobj: SourceLike) -> SelectorKey: ...
+    def modify(self, fileobj: SourceLike, events: int, data: Any = None) -> SelectorKey: ...
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]: ...
+    def _begin(
+        self,
+        selector: Selector,
+        registry: Registry,
+        by_number: dict[int, SelectorKey],
+        wakers: dict[int, SelectorKey],
+        key_type: type[SelectorKey],
+        written: type,
+        /,
+    ) -> None: ...
+    def _wait(self, timeout: float | None, /) -> list[tuple[SelectorKey, int]]: ...
+    def _change_descriptor(self, what: int, key: SelectorKey, /) -> None: ...

@@ -34,7 +34,7 @@ bool read_plain(PyObject *timeout, int64_t *limit) {
     return false;
 }
 
-static int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
+int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
     if (timeout == Py_None) {
         *limit = -1;
         return 0;
@@ -94,7 +94,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
 
 /* PyPy's PyErr_CheckSignals() does nothing: there, handlers run between two instructions of Python
  * code, unless that was compiled. */
-static int run_handlers(void) {
+int run_handlers(void) {
 #ifdef PYPY_VERSION
 #define HANDLERS_RUN_HERE false /* with each batch that is too dear */
     PyObject *names = PyDict_New();
@@ -348,11 +348,6 @@ static PyType_Spec ready_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = ready_slots,
 };
-
-/* Others may ask at the same time whether it was read: see is_unread(). */
-static inline void note_read(uint64_t *entry) {
-    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
-}
 
 static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;

@@ -2,7 +2,6 @@
  * every error, are left to the methods that Registry has in Python. */
 #include "python.h"
 
-/* -1: it wants a closer look; -2: an exception is set. */
 static int descriptor(PyObject *number) {
     if (!PyLong_CheckExact(number))
         return -1;
@@ -20,7 +19,7 @@ static bool is_itself(PyTypeObject *type) {
                 PyType_GetSlot(&PyType_Type, Py_tp_richcompare));
 }
 
-static int descriptor_of(const module_state *state, PyObject *source, enum what what) {
+int descriptor_of(const module_state *state, PyObject *source, enum what what) {
     if (PyLong_CheckExact(source))
         return descriptor(source);
     if (!is_itself(Py_TYPE(source)))
@@ -64,12 +63,11 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
-    const uint32_t public = INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY;
-    c->interest = flags(arguments[2], public | INTEREST_HANGUP);
+    c->interest = flags(arguments[2], INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY);
     c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
                  : c->what == REGISTER ? 0
                                        : TRIGGER_KEEP;
-    if (!(c->interest & public) || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
+    if (!c->interest || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
         return -1;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
@@ -78,8 +76,7 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
     return -1;
 }
 
-/* What an errno means is for the Python code to say. */
-static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
+PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
     PyObject *result = PyObject_CallMethod(self, "_refuse", "iOii", error, source, c->fd, c->what);
     Py_XDECREF(result);
     if (result)
@@ -152,8 +149,11 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
         return NULL;
     c.what = what >= REGISTER && what <= RESUME ? (enum what)what : REGISTER;
     c.fd = descriptor(arguments[1]);
-    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2) < 0)
+    bool for_hangups = count == 7;
+    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2 - for_hangups) < 0)
         return PyLong_FromLong(-1);
+    if (for_hangups)
+        c.interest |= INTEREST_HANGUP;
     int error = change_registry(object, &c, arguments + 2);
     return error < 0 ? NULL : PyLong_FromLong(error);
 }
