@@ -89,7 +89,7 @@ class Watch(Uncopied):
                 f"{selector.name!r}: pass backend={selector.name!r} to both"
             )
         change = self._ffi.new("change *")
-        change.what, change.token, change.trigger = what, token, trigger
+        change.what, change.token, change.trigger = what, token, trigger.value
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         gone, made = change.gone, change.made
         selector.forget(gone.index, gone.generation)

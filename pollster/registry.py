@@ -5,6 +5,7 @@ All registering goes through here, and so do its errors. It does not wait and kn
 
 import errno
 from collections.abc import Callable, Iterator
+from enum import Enum
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
@@ -12,10 +13,10 @@ from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, failure
-from pollster.interest import Interest
+from pollster.interest import Interest, interests
 from pollster.source import ReadableOnly, Source, SourceLike, descriptor_of
 from pollster.token import Token
-from pollster.trigger import Trigger
+from pollster.trigger import Trigger, triggers
 
 __all__ = ["Batch", "Registration", "Registry"]
 
@@ -273,17 +274,30 @@ class Batch(Registry):
 
 def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Interest, Trigger]:
     """Returns them as the contract wants them; raises what is wrong with any of them."""
-    if type(interest) is not Interest:
+    if not _is_in(interests, interest):
         raise TypeError(
-            f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
+            f"interest must be an Interest, such as Interest.READABLE; not {_shown(interest)}"
         )
     if not interest:
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
-    if type(trigger) is not Trigger:
-        raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
+    if not _is_in(triggers, trigger):
+        raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {_shown(trigger)}")
     if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
-    return Token(token), interest, trigger
+    return Token(token), cast(Interest, interest), cast(Trigger, trigger)
+
+
+def _is_in(known: tuple[object, ...], one: object) -> bool:
+    """Whether it is one of them; what was made past their class is like one, and none."""
+    return any(one is another for another in known)
+
+
+def _shown(argument: object) -> str:
+    if _is_in(triggers, argument):
+        return f"{argument}: the trigger is the fourth argument"
+    if _is_in(interests, argument):
+        return f"{argument}: the interest is the third argument"
+    return object.__repr__(argument) if isinstance(argument, Enum) else repr(argument)
 
 
 def _itself(source: object) -> Source:

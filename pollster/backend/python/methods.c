@@ -3,8 +3,9 @@
 #include "python.h"
 #include <string.h>
 
-static PyTypeObject *token_type, *interest_type, *trigger_type;
-static PyObject *plain_types; /* a set: see descriptor_of in pollster/source.py */
+static PyTypeObject *token_type;
+static PyObject *interests, *triggers; /* tuples: each at its number */
+static PyObject *plain_types;          /* a set: see descriptor_of in pollster/source.py */
 static PyObject *fileno_name;
 
 /* -1: it wants a closer look; -2: an exception is set. */
@@ -34,6 +35,15 @@ static int descriptor_of(PyObject *source) {
     return -1;
 }
 
+/* An object's place in a tuple, or -1. What only looks like one of them is none. */
+static int number_of(PyObject *object, PyObject *numbered) {
+    Py_ssize_t size = PyTuple_Size(numbered);
+    for (Py_ssize_t number = 0; number < size; number++)
+        if (PyTuple_GetItem(numbered, number) == object)
+            return (int)number;
+    return -1;
+}
+
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t count) {
@@ -41,16 +51,18 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
-    PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
-    if (!Py_IS_TYPE(arguments[2], interest_type) || (trigger && !Py_IS_TYPE(trigger, trigger_type)))
+    PyObject *token = arguments[1];
+    int interest = number_of(arguments[2], interests);
+    int trigger = count == 4 ? number_of(arguments[3], triggers) : 0;
+    if (interest <= 0 || trigger < 0)
         return -1;
     if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
         return -1;
-    c->interest = (uint32_t)PyLong_AsLong(arguments[2]);
-    c->trigger = trigger ? (uint32_t)PyLong_AsLong(trigger) : 0;
+    c->interest = (uint32_t)interest;
+    c->trigger = (uint32_t)trigger;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
-        return c->interest ? 0 : -1;
+        return 0;
     PyErr_Clear(); /* out of range: the Python code says so */
     return -1;
 }
@@ -175,11 +187,11 @@ static PyMethodDef functions[] = {
 
 int add_methods(PyObject *module) {
     token_type = (PyTypeObject *)imported("pollster.token", "Token");
-    interest_type = (PyTypeObject *)imported("pollster.interest", "Interest");
-    trigger_type = (PyTypeObject *)imported("pollster.trigger", "Trigger");
+    interests = imported("pollster.interest", "interests");
+    triggers = imported("pollster.trigger", "triggers");
     plain_types = imported("pollster.source", "plain_types");
     fileno_name = PyUnicode_InternFromString("fileno");
-    if (!token_type || !interest_type || !trigger_type || !plain_types || !fileno_name)
+    if (!token_type || !interests || !triggers || !plain_types || !fileno_name)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }
