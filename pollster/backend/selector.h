@@ -104,6 +104,16 @@ typedef struct {
     char text[128]; /* the number as the headers name it */
 } raw_field;
 
+/* What a kernel may have or lack, found out by trying it, for people who look for a fault. */
+typedef struct {
+    const char *name;
+    int error;      /* 0: it works; an errno: it does not; -1: this build does not know of it */
+    char about[64]; /* "", or what more there is to say */
+} feature;
+
+/* Fills in what there is to tell, and returns how many. Opens and closes what it needs. */
+int selector_features(feature *features, int room);
+
 /* A new queue, close-on-exec. */
 selector *selector_open(void);
 
