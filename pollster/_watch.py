@@ -61,7 +61,7 @@ class Watch(Uncopied):
         self._apply(registry, _REGISTER, token, interest, trigger)
 
     def reregister(
-        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger
+        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger | None
     ) -> None:
         """Replaces token and trigger; `registry.reregister(source, ...)` calls this.
 
@@ -78,7 +78,12 @@ class Watch(Uncopied):
         self._apply(registry, _DEREGISTER, Token(0), Interest.READABLE, Trigger.LEVEL)
 
     def _apply(
-        self, registry: "Registry", what: int, token: Token, interest: Interest, trigger: Trigger
+        self,
+        registry: "Registry",
+        what: int,
+        token: Token,
+        interest: Interest,
+        trigger: Trigger | None,
     ) -> None:
         selector = registry._selector
         if interest is not Interest.READABLE:
@@ -89,7 +94,8 @@ class Watch(Uncopied):
                 f"{selector.name!r}: pass backend={selector.name!r} to both"
             )
         change = self._ffi.new("change *")
-        change.what, change.token, change.trigger = what, token, trigger.value
+        change.what, change.token = what, token
+        change.trigger = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         gone, made = change.gone, change.made
         selector.forget(gone.index, gone.generation)

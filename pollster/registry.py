@@ -94,11 +94,12 @@ class Registry(_python.Registry, Uncopied):
         source: SourceLike,
         token: int,
         interest: Interest,
-        trigger: Trigger = _LEVEL,
+        trigger: Trigger | None = None,
     ) -> None:
         """Replaces a source's token, interest and trigger, and arms it again.
 
-        Parameters as of `register`. What is ready now is reported again, also with `EDGE`.
+        Parameters as of `register`; without a trigger, or with None, it keeps the one that it has.
+        What is ready now is reported again, also with `EDGE`.
 
         Raises `NotRegisteredError` where this Poll does not have the source, also where its
         descriptor's number is another file's by now; else as `register` does.
@@ -111,10 +112,10 @@ class Registry(_python.Registry, Uncopied):
         >>> with Poll() as poll:
         ...     poll.registry.register(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
         ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
-        ...     poll.registry.reregister(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
-        ...     len(poll.poll(timeout=0))
+        ...     poll.registry.reregister(writer, Token(1), Interest.WRITABLE)
+        ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
         (1, 0)
-        1
+        (1, 0)
         >>> os.close(reader), os.close(writer)
         (None, None)
         """
@@ -177,7 +178,7 @@ class Registry(_python.Registry, Uncopied):
         Parameters: `how`, token, interest and trigger; nothing for DEREGISTER.
         """
         if how:
-            how = _fit(*how)
+            how = _fit(what, *how)
         fd = descriptor_of(source)
         if fd is None:
             getattr(_itself(source), CHANGES[what])(self, *how)
@@ -219,7 +220,7 @@ def _documented(method: Callable[..., None], parameters: str) -> str:
 _python.take_over(
     Registry,
     _documented(Registry.register, "source, token, interest, trigger=0"),
-    _documented(Registry.reregister, "source, token, interest, trigger=0"),
+    _documented(Registry.reregister, "source, token, interest, trigger=None"),
     _documented(Registry.deregister, "source"),
 )
 
@@ -272,7 +273,9 @@ class Batch(Registry):
             raise BatchError(failed)
 
 
-def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Interest, Trigger]:
+def _fit(
+    what: int, token: object, interest: object, trigger: object
+) -> tuple[Token, Interest, Trigger | None]:
     """Returns them as the contract wants them; raises what is wrong with any of them."""
     if not _is_in(interests, interest):
         raise TypeError(
@@ -280,11 +283,11 @@ def _fit(token: object, interest: object, trigger: object) -> tuple[Token, Inter
         )
     if not interest:
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
-    if not _is_in(triggers, trigger):
+    if not _is_in(triggers, trigger) and (trigger is not None or what != REREGISTER):
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {_shown(trigger)}")
     if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
-    return Token(token), cast(Interest, interest), cast(Trigger, trigger)
+    return Token(token), cast(Interest, interest), cast(Trigger | None, trigger)
 
 
 def _is_in(known: tuple[object, ...], one: object) -> bool:

@@ -57,9 +57,9 @@ class Source(Protocol):
         ...
 
     def reregister(
-        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger
+        self, registry: "Registry", token: Token, interest: Interest, trigger: Trigger | None
     ) -> None:
-        """Reregisters what it is made of."""
+        """Reregisters what it is made of; None for a trigger is: the one that it has."""
         ...
 
     def deregister(self, registry: "Registry") -> None:

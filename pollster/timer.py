@@ -57,7 +57,7 @@ class Timer(_python.Timer, Uncopied):
         registry.register(self, token, interest, trigger)
 
     def reregister(
-        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger
+        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger | None
     ) -> None:
         """Gives it another token; what it is set to stays.
 

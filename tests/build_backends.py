@@ -17,10 +17,13 @@ TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
 KQUEUE = TESTS / "kqueue"
 
-# kqueue_misbehave.h, for tests/test_faults.py and the tests that count system calls.
+# kqueue_misbehave.h, for tests/test_faults.py and the tests that count system calls, and
+# kqueue_kernel.h.
 FAULTS = """
 void kqueue_misbehave(const char *fault, int times);
 long kqueue_calls(void);
+int kqueue_be_kernel(const char *name);
+const char *kqueue_kernel(void);
 """
 
 # What the tests bring to Linux, and what to compile with it.

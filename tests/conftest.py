@@ -17,6 +17,8 @@ from pollster import Event, Poll
 # What several files have in common is found under any of pytest's import modes.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kernels import mark_shutdowns
+
 WAIT = 10.0  # seconds until a test that still waits has failed
 
 Ready = dict[int, set[str]]
@@ -34,6 +36,7 @@ def tested_backends() -> tuple[str, ...]:
 
 def pytest_configure() -> None:
     """Sees to it that what is to be tested is there."""
+    mark_shutdowns()
     chosen = os.environ.get("POLLSTER_BACKEND")
     is_complete = pollster.backend.available() == pollster.backend.NAMES
     if chosen is None and not is_complete and sys.platform.startswith("linux"):

@@ -132,7 +132,9 @@ class Both:
         for end in self.ends:
             registry.register(end, token, interest, trigger)
 
-    def reregister(self, registry: Registry, token: Token, interest: Interest, trigger: Trigger):
+    def reregister(
+        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger | None
+    ):
         self.calls.append("reregister")
         for end in self.ends:
             registry.reregister(end, token, interest, trigger)
@@ -141,6 +143,18 @@ class Both:
         self.calls.append("deregister")
         for end in self.ends:
             registry.deregister(end)
+
+
+def test_a_source_with_methods_of_its_own_keeps_its_trigger_by_passing_none_on(poll, fds) -> None:
+    both = Both((fds.pipe()[1], fds.pipe()[1]))
+    poll.registry.register(both, 7, W, Trigger.EDGE)
+    poll.registry.reregister(both, 8, W)
+    assert [(r.token, r.trigger) for r in poll.registry] == [(8, Trigger.EDGE)] * 2
+
+
+def test_only_a_reregistration_can_do_without_a_trigger(poll, fds) -> None:
+    with pytest.raises(TypeError, match="trigger must be"):
+        poll.registry.register(fds.pipe()[1], 1, W, None)
 
 
 def test_the_errors_of_a_source_pass_through(poll) -> None:

@@ -23,7 +23,7 @@ class Registry:
         source: SourceLike,
         token: int = ...,
         interest: Interest = ...,
-        trigger: Trigger = ...,
+        trigger: Trigger | None = ...,
         /,
     ) -> int: ...
     def _apply(self) -> list[tuple[int, int, SourceLike, int]]: ...

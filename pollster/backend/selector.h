@@ -20,8 +20,9 @@
 
 enum interest { INTEREST_READABLE = 1, INTEREST_WRITABLE = 2, INTEREST_PRIORITY = 4 };
 
-/* The two bits are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. */
-enum trigger { TRIGGER_EDGE = 1, TRIGGER_ONESHOT = 2 };
+/* The first two are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. KEEP is for
+ * REREGISTER: the one it has. */
+enum trigger { TRIGGER_EDGE = 1, TRIGGER_ONESHOT = 2, TRIGGER_KEEP = 4 };
 
 enum readiness {
     READY_READABLE = 1,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kernels import systems
+
 from pollster import Trigger
 from pollster.backend import NAMES
 
@@ -20,7 +22,7 @@ LEVEL, EDGE = Trigger.LEVEL, Trigger.EDGE
 ONESHOT, EDGE_ONESHOT = Trigger.ONESHOT, Trigger.EDGE_ONESHOT
 EVERY_TRIGGER = tuple(Trigger)
 
-SYSTEMS = ("Linux", "Darwin", "FreeBSD", "NetBSD", "OpenBSD", "DragonFly")
+SYSTEMS = ("Linux", "Darwin", "FreeBSD", "FreeBSD 14", "NetBSD", "OpenBSD", "DragonFly")
 EMULATED = "tests/kqueue"  # the tests' own kqueue for Linux; its README says what it can't do
 RULES = tuple(f"R{number}" for number in range(1, 22))
 
@@ -51,9 +53,8 @@ class Gate:
 
     def holds(self, kind: str, trigger: Trigger, backend: str) -> bool:
         """Tells whether it is about this run."""
-        system = os.uname().sysname
-        here = {backend, system}
-        if (backend, system) == ("kqueue", "Linux"):
+        here = {backend, *systems(backend)}
+        if (backend, os.uname().sysname) == ("kqueue", "Linux"):
             here.add(EMULATED)
         return (
             not here.isdisjoint(self.where)

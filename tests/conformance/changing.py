@@ -388,7 +388,7 @@ class Both:
             registry.register(fd, token, interest, trigger)
 
     def reregister(
-        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger
+        self, registry: Registry, token: Token, interest: Interest, trigger: Trigger | None
     ) -> None:
         """Reregisters both."""
         for fd in self.fds:

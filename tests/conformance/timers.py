@@ -128,6 +128,16 @@ def _(world: World) -> None:
     see_nothing(world)
 
 
+@case("R2", "of timers: reregister without a trigger keeps the one that it has")
+def _(world: World) -> None:
+    timer = register(world, Timer.after(FAR), 1)
+    world.poll.registry.reregister(timer, Token(2), R)
+    with world.poll.registry.batch() as changes:
+        changes.reregister(timer, Token(3), R)
+    world.see([(r.token, r.trigger == world.trigger) for r in world.poll.registry])
+    assert [r.trigger for r in world.poll.registry] == [world.trigger]
+
+
 @case("R8", "of timers: set, cancelled, deregistered, they are gone from the batch too")
 def _(world: World) -> None:
     registry = world.poll.registry

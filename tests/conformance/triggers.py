@@ -4,6 +4,8 @@ from case import EDGE, EDGE_ONESHOT, EVERY_TRIGGER, LEVEL, ONESHOT, case
 from sources import BOUNDED, PIPES, READABLE_KINDS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS
 from world import BOTH, READABLE, WRITABLE, R, W, World
 
+from pollster import Token
+
 SHOTS = (ONESHOT, EDGE_ONESHOT)
 EDGED = (EDGE, EDGE_ONESHOT)
 
@@ -81,6 +83,37 @@ def _(world: World) -> None:
     for token in (1, 2, 2):
         world.reregister(ours, token, R)
         world.expect({token: READABLE})
+
+
+@case("R2", "reregister without a trigger keeps the source's", kinds=READABLE_KINDS)
+def _(world: World) -> None:
+    ours, peer = world.reader()
+    peer.send(b"x")
+    world.register(ours, 1, R)
+    world.expect({1: READABLE})
+    for token in (2, 2, 3):
+        world.reregister_kept(ours, token)
+        world.expect({token: READABLE})
+        world.again()
+        with world.poll.registry.batch() as changes:
+            world.reregister_kept(ours, token + 10, registry=changes)
+        world.expect({token + 10: READABLE})
+        world.again()
+        assert [r.trigger for r in world.poll.registry] == [world.trigger]
+
+
+@case("R2", "a batch keeps the trigger that an earlier change of it gave", kinds=READABLE_KINDS)
+def _(world: World) -> None:
+    ours, peer = world.reader()
+    peer.send(b"x")
+    for other in EVERY_TRIGGER:
+        with world.poll.registry.batch() as changes:
+            changes.register(ours.source, Token(1), R, other)
+            changes.reregister(ours.source, Token(2), R, world.trigger)
+            world.reregister_kept(ours, 3, registry=changes)
+        world.expect({3: READABLE})
+        world.again()
+        world.deregister(ours)
 
 
 @case("R4", "one event disables the whole source", kinds=TWO_WAY, triggers=SHOTS)

@@ -126,6 +126,17 @@ def _(world: World) -> None:
     world.expect({})
 
 
+@each("reregister without a trigger keeps the one that it has", of=REPEATED)
+def _(world: World) -> None:
+    happening = registered(world)
+    world.reregister_kept(happening.source, 2)
+    happening.happen()
+    world.expect({2: READABLE})
+    world.see(happening.take())
+    happening.happen()
+    world.expect({2: READABLE} if world.trigger not in ONESHOTS else {})
+
+
 @each("what was fetched and not read comes under the new token")
 def _(world: World) -> None:
     happening = registered(world)

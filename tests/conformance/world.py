@@ -32,7 +32,7 @@ from sources import WAIT, End, FileEnd, SocketEnd
 
 import pollster._watch
 import pollster.backend
-from pollster import Event, Events, Interest, Poll, SourceLike, Token, Trigger, Waker
+from pollster import Event, Events, Interest, Poll, Registry, SourceLike, Token, Trigger, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
 EDGES = (EDGE, EDGE_ONESHOT)
@@ -230,6 +230,14 @@ class World:
         where.registry.reregister(bare(source), Token(token), interest, how)
         self._forget(where, source)
         self._watches[where][token] = watch_of(source, interest, how)
+
+    def reregister_kept(
+        self, source: Source, token: int, interest: Interest = R, registry: Registry | None = None
+    ) -> None:
+        """Changes a registration, perhaps in a batch, without a trigger."""
+        (registry or self.poll.registry).reregister(bare(source), Token(token), interest)
+        self._forget(self.poll, source)
+        self._watches[self.poll][token] = watch_of(source, interest, self.trigger)
 
     def deregister(self, source: Source, poll: Poll | None = None) -> None:
         """Ends a registration."""

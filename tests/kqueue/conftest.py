@@ -12,6 +12,7 @@ import pytest
 # The modules beside this one are found under any of pytest's import modes.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kernels import DEFAULT
 from linux_kqueue import LinuxKqueue, build
 
 
@@ -20,7 +21,9 @@ def system(pytestconfig: pytest.Config) -> LinuxKqueue:
     """The compiled kqueue."""
     if sys.implementation.name != "cpython":
         pytest.skip("whether this kqueue keeps to what was recorded is seen with CPython's signals")
-    return LinuxKqueue(build(Path(pytestconfig.cache.mkdir("kqueue"))))
+    system = LinuxKqueue(build(Path(pytestconfig.cache.mkdir("kqueue"))))
+    system.be_kernel(DEFAULT)  # whatever KQUEUE_KERNEL says of the others
+    return system
 
 
 @pytest.fixture

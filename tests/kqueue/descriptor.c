@@ -4,7 +4,9 @@
  * Linux notifies through edge-triggered epoll registrations, and only epoll can say whether a
  * number still names the open file it was registered for: it keys on both (epoll(7), Q1 and Q6). */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
+#include "kqueue_kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +63,10 @@ static int64_t unsent(int fd) {
     return bytes;
 }
 
+static int access_mode(int fd) {
+    return fcntl(fd, F_GETFL) & O_ACCMODE;
+}
+
 static enum kind socket_kind(int fd) {
     int domain = option(fd, SO_DOMAIN), type = option(fd, SO_TYPE);
     if (type == SOCK_STREAM && domain == AF_UNIX)
@@ -100,13 +106,20 @@ int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uin
     d->kind = kind_of(fd, st.st_mode);
     struct kqueue *inner = kqueue_find(fd);
     if (inner) {
-        if (writing || inner->fd == epoll)
+        if (writing || (inner->fd == epoll && !kernel_has(OWN_QUEUE)))
             return EINVAL; /* recorded: "nesting" */
         d->kind = KIND_KQUEUE;
         d->queue = inner->serial;
     }
-    if (d->kind == KIND_PIPE && writing && revents(fd) & POLLERR)
-        return EPIPE; /* recorded: "pipe: add WRITE after reader already closed" */
+    if (d->kind == KIND_PIPE && writing && revents(fd) & POLLERR) {
+        if (kernel_has(EPIPE_OF_PIPE))
+            return EPIPE;
+        if (kernel_has(EBADF_OF_PIPE))
+            return EBADF;
+    }
+    if (d->kind == KIND_FIFO && kernel_has(ONE_WAY_FIFO) &&
+        access_mode(fd) == (writing ? O_RDONLY : O_WRONLY))
+        return EINVAL;
     struct epoll_event event = {
         .events = EPOLLET | (writing ? EPOLLOUT : EPOLLIN | EPOLLRDHUP),
         .data.u64 = serial,
@@ -116,9 +129,10 @@ int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uin
     /* Closed and brought back by dup2(2): the old registration came back to life. */
     if (errno == EEXIST)
         return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+    bool is_nested = d->kind == KIND_KQUEUE && (errno == EINVAL || errno == ELOOP);
     if (errno == EPERM && d->kind == KIND_POLLED)
         d->kind = KIND_DEVICE;
-    else if (errno != EPERM && errno != ELOOP)
+    else if (errno != EPERM && !is_nested)
         return errno;
     mark(d);
     return 0;
@@ -208,7 +222,10 @@ static struct condition look_tcp(struct descriptor *d, int64_t lowat) {
 /* Nothing else shows whether the sending side of a unix socket is shut. With no bytes to send
  * unix_stream_sendmsg() does nothing more than this check. */
 static bool stream_send_is_shut(int fd) {
-    return send(fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EPIPE;
+    if (send(fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) == 0 || errno != EPIPE)
+        return false;
+    return !kernel_has(OLD_UNIX) || option(fd, SO_PRIORITY) == OWN_SHUTDOWN ||
+           unix_peer_is_gone(fd);
 }
 
 static struct condition look_stream(struct descriptor *d, int64_t lowat) {
@@ -247,18 +264,24 @@ static struct condition look_packet(struct descriptor *d) {
 }
 
 static struct condition look_pipe(struct descriptor *d, int64_t lowat) {
-    int now = revents(d->fd), mode = fcntl(d->fd, F_GETFL) & O_ACCMODE;
+    int now = revents(d->fd), mode = access_mode(d->fd);
     int64_t inside = unread(d->fd);
     if (d->writing) {
         struct condition c = {.data = fcntl(d->fd, F_GETPIPE_SZ) - inside};
         c.eof = now & POLLERR;
-        c.last = c.eof && d->kind == KIND_PIPE;
+        c.last = c.eof && d->kind == KIND_PIPE && kernel_has(EOF_DROPS);
+        /* Linux leaves a pipe as full as it was when its reader went. */
+        c.unheard = c.eof && d->kind == KIND_PIPE && !(now & POLLOUT) && kernel_has(MUTE_FULL_PIPE);
         /* Recorded: "pipe: WRITE filter on the read end". */
-        c.ready = c.eof || now & POLLOUT || mode == O_RDONLY;
+        c.ready = c.eof || now & POLLOUT || (d->kind == KIND_PIPE && mode == O_RDONLY);
         return c;
     }
+    if (d->kind == KIND_FIFO && mode == O_WRONLY)
+        return (struct condition){.ready = false};
+    if (mode == O_WRONLY) /* nothing to read, but an end: filt_piperead() of every kernel's pipes */
+        return (struct condition){.ready = now & POLLERR, .eof = now & POLLERR};
     struct condition c = {.data = inside, .eof = now & POLLHUP};
-    c.ready = mode != O_WRONLY && (c.eof || inside >= (lowat > 0 ? lowat : 1));
+    c.ready = c.eof || inside >= (lowat > 0 ? lowat : 1);
     return c;
 }
 
@@ -323,7 +346,7 @@ struct condition descriptor_look(struct descriptor *d, int64_t lowat) {
  * FreeBSD's EV_CLEAR fires on the side concerned only (recorded: "EV_CLEAR READ|WRITE: SHUT_WR by
  * peer", "own shutdown SHUT_RDWR"). */
 bool descriptor_is_news(const struct condition *was, const struct condition *is) {
-    if (!is->ready)
+    if (!is->ready || is->unheard)
         return false;
     if (!was->ready || is->eof != was->eof || (is->error && !was->error))
         return true;

@@ -36,12 +36,16 @@ struct condition {
     bool ready;
     bool eof;
     bool last;        /* the other end is gone for good: report once and drop */
+    bool unheard;     /* it came to be ready, and nobody is told */
     bool half_closed; /* Linux: POLLRDHUP */
     bool counted;     /* progress grows with everything that could make the condition true again */
     int error;        /* pending, not consumed */
     int64_t data;
     uint64_t progress;
 };
+
+/* Has the socket at the other end of a Unix stream socket been closed? */
+bool unix_peer_is_gone(int fd);
 
 /* Fills d and registers it with the epoll, under `serial`; 0 or the errno FreeBSD gives. */
 int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uint64_t serial);

@@ -1,6 +1,7 @@
 /* The filters by their numbers, and those of descriptors and of the program itself: READ, WRITE and
  * USER, after FreeBSD's filterops of the same names. */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
 
 /* FreeBSD numbers its errors otherwise, but a caller on Linux compares with Linux's errno.h. */
@@ -114,7 +115,7 @@ const struct filter *filter_find(int filter) {
     case EVFILT_TIMER:
         return &timer_filter;
     case EVFILT_USER:
-        return &user_filter;
+        return kernel_has(NO_USER) ? NULL : &user_filter;
     default:
         return NULL;
     }

@@ -6,6 +6,7 @@
  * knote() on activity, edges from epoll(7) do it here. */
 #define _GNU_SOURCE 1
 #include "knote.h"
+#include "kernels.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +96,8 @@ static int knote_add(struct kqueue *q, const struct filter *filter, const struct
     kn->kq = q;
     kn->filter = filter;
     kn->event = *change;
-    kn->event.flags &= (unsigned short)~(EV_ADD | EV_DELETE | EV_ENABLE | EV_DISABLE);
+    if (!kernel_has(SHOWS_ADD))
+        kn->event.flags &= (unsigned short)~(EV_ADD | EV_DELETE | EV_ENABLE | EV_DISABLE);
     kn->event.fflags = 0;
     kn->event.data = 0;
     kn->sfflags = change->fflags;
@@ -115,11 +117,19 @@ static int knote_add(struct kqueue *q, const struct filter *filter, const struct
     return 0;
 }
 
+/* A change to a knote that is none but for EV_ENABLE and EV_DISABLE. */
+static bool is_kept(const struct knote *kn, const struct kevent *change) {
+    return kernel_has(KEEPS_UDATA) && !(change->flags & EV_ADD) &&
+           kn->filter != filter_find(EVFILT_USER);
+}
+
 static int knote_touch(struct knote *kn, const struct kevent *change) {
     if (change->flags & EV_ENABLE)
         kn->disabled = false;
     else if (change->flags & EV_DISABLE)
         kn->disabled = true;
+    if (is_kept(kn, change))
+        return 0;
     if (!(change->flags & EV_KEEPUDATA))
         kn->event.udata = change->udata;
     if (kn->filter->touch)
@@ -149,6 +159,8 @@ int knote_apply(struct kqueue *q, const struct kevent *change) {
     error = kn ? knote_touch(kn, change) : knote_add(q, filter, change, &kn);
     if (error)
         return error;
+    if (is_kept(kn, change) && !(change->flags & EV_ENABLE))
+        return 0;
     if (kn->queued && !kn->active)
         knote_dequeue(kn);
     /* Also a change of something else asks the filter anew: recorded: "EV_CLEAR", re-add. */

@@ -20,3 +20,8 @@ int kevent(int kq, const struct kevent *changelist, int nchanges, struct kevent 
            int nevents, const struct timespec *timeout);
 void kqueue_misbehave(const char *fault, int times);
 long kqueue_calls(void);
+int kqueue_be_kernel(const char *name);
+const char *kqueue_kernel(void);
+const char *kqueue_kernel_at(int index);
+const char *kqueue_difference_at(int index, const char **what, const char **source);
+int kqueue_kernel_has(const char *kernel, const char *difference);

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +124,7 @@ def compile_in(directory: str) -> str:
     ffi.cdef((HERE / "kqueue.cdef.h").read_text())
     ffi.set_source(
         MODULE,
-        '#include <sys/event.h>\n#include "kqueue_misbehave.h"\n',
+        '#include <sys/event.h>\n#include "kqueue_kernel.h"\n#include "kqueue_misbehave.h"\n',
         sources=[str(path) for path in SOURCES],
         include_dirs=[str(INCLUDE)],
         extra_compile_args=["-std=gnu11", "-Wall", "-Werror"],
@@ -200,6 +201,38 @@ class LinuxKqueue:
     def misbehave(self, fault: str, times: int) -> None:
         """Is kqueue_misbehave()."""
         self.lib.kqueue_misbehave(fault.encode(), times)
+
+    def be_kernel(self, name: str) -> None:
+        """Is kqueue_be_kernel()."""
+        if self.lib.kqueue_be_kernel(name.encode()) < 0:
+            raise ValueError(f"there is no kernel {name}: there are {self.kernels()}")
+
+    def kernels(self) -> list[str]:
+        """Returns the kernels that there are, the default first."""
+        return list(self._until_null(self.lib.kqueue_kernel_at))
+
+    def differences(self) -> dict[str, tuple[str, str]]:
+        """Returns each difference: what it does, and who says so."""
+        what, source = (self.ffi.new("const char **") for _ in range(2))
+        names = self._until_null(lambda i: self.lib.kqueue_difference_at(i, what, source))
+        return {name: (self._text(what[0]), self._text(source[0])) for name in names}
+
+    def _text(self, text: Any) -> str:
+        raw: bytes = self.ffi.string(text)
+        return raw.decode()
+
+    def _until_null(self, at: Callable[[int], Any]) -> Iterator[str]:
+        for index in itertools.count():
+            text = at(index)
+            if text == self.ffi.NULL:
+                return
+            yield self._text(text)
+
+    def kernel_has(self, kernel: str, difference: str) -> bool:
+        """Is kqueue_kernel_has()."""
+        has = self.lib.kqueue_kernel_has(kernel.encode(), difference.encode())
+        assert has >= 0, f"{kernel} or {difference} is unknown"
+        return bool(has)
 
     def calls(self) -> int:
         """Is kqueue_calls()."""

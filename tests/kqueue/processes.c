@@ -1,6 +1,7 @@
 /* EVFILT_PROC: a pidfd for each, which becomes readable when its process exits, and whatever else
  * tells how it ended without reaping it. Linux shows forks and execs to tracers only. */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
 
 #include <errno.h>
@@ -87,7 +88,8 @@ static int process_attach(struct knote *kn) {
     if (kn->source < 0) /* another error is said of a thread that is no process */
         return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno : ESRCH;
     /* FreeBSD looks with pfind(), which sees no zombies, unless for NOTE_EXIT. */
-    bool takes_zombies = kn->sfflags & NOTE_EXIT && !misbehave_hides_zombies();
+    bool takes_zombies =
+        kn->sfflags & NOTE_EXIT && !misbehave_hides_zombies() && !kernel_has(NO_ZOMBIES);
     if (!takes_zombies && has_exited(kn->source))
         return ESRCH;
     return knote_listen(kn, kn->source);

@@ -123,6 +123,15 @@ static inline bool is_unchanged(const registration *r, const registration *befor
            r->trigger == 0 && before->trigger == 0;
 }
 
+/* What a reregistration makes of a registration, but for its token. */
+static inline void registration_replace(registration *r, const change *c) {
+    r->interest = c->interest & 15;
+    if (c->trigger != TRIGGER_KEEP)
+        r->trigger = c->trigger & 15;
+    if (r->token != c->token)
+        next_generation(r);
+}
+
 /* How often this process was forked off: what belongs to its parent has another number. */
 unsigned process_forks(void);
 

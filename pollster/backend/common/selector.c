@@ -194,10 +194,7 @@ static int reregister(selector *s, change *c) {
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
     registration before = *r;
-    r->interest = c->interest & 15;
-    r->trigger = c->trigger & 15;
-    if (r->token != c->token)
-        next_generation(r);
+    registration_replace(r, c);
     int result = kernel_modify(s, index, &before);
     if (result == -ENOENT)
         return drop(s, c, index, before.generation);

@@ -101,10 +101,8 @@ static int add(selector *s, timer *t, const change *c) {
 
 static void replace(selector *s, timer *t, const change *c) {
     registration *r = &s->all.at[t->made.index];
-    if (r->token != c->token)
-        next_generation(r);
+    registration_replace(r, c);
     r->token = c->token;
-    r->trigger = c->trigger & 15;
     t->made = id_of(&s->all, t->made.index);
 }
 

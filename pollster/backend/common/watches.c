@@ -160,7 +160,7 @@ static int make_room(registrations *t) {
 
 /* (locked) A registration like any other, but for its kind. */
 static int apply_open(watch *w, selector *s, change *c) {
-    bool oneshot = c->trigger & TRIGGER_ONESHOT;
+    bool oneshot = c->trigger == TRIGGER_KEEP ? w->oneshot : c->trigger & TRIGGER_ONESHOT;
     int result = why_not(w, s, c);
     if (result == 0)
         result = make_room(&s->all);

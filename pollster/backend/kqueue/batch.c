@@ -64,10 +64,7 @@ static bool gather_reregister(gathering *g, change *c) {
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
     unsigned have = kq_wanted(r);
-    r->interest = c->interest & 15;
-    r->trigger = c->trigger & 15;
-    if (r->token != c->token)
-        next_generation(r);
+    registration_replace(r, c);
     r->token = c->token;
     if (is_unchanged(r, &one->before))
         return true;

@@ -51,9 +51,10 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
-    PyObject *token = arguments[1];
+    PyObject *token = arguments[1], *how = count == 4 ? arguments[3] : NULL;
+    bool keeps = c->what == REREGISTER && (!how || how == Py_None);
     int interest = number_of(arguments[2], interests);
-    int trigger = count == 4 ? number_of(arguments[3], triggers) : 0;
+    int trigger = keeps ? TRIGGER_KEEP : how ? number_of(how, triggers) : 0;
     if (interest <= 0 || trigger < 0)
         return -1;
     if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))

@@ -1,0 +1,131 @@
+/* Which kernel this is, and the table: which kernel has which difference. */
+#include "kernels.h"
+
+#include "kqueue_kernel.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *what, *source;
+} differences[] = {
+#define X(difference, name, what, source) [difference] = {name, what, source},
+    DIFFERENCES(X)
+#undef X
+};
+
+static const struct {
+    const char *name;
+    bool has[DIFFERENCE_COUNT];
+} kernels[] = {
+    {
+        "freebsd",
+        {
+            [EPIPE_OF_PIPE] = true,
+            [EOF_DROPS] = true,
+        },
+    },
+    {
+        "freebsd14",
+        {
+            [EPIPE_OF_PIPE] = true,
+            [EOF_DROPS] = true,
+            [OLD_UNIX] = true,
+        },
+    },
+    {
+        "macos",
+        {
+            [OLD_UNIX] = true,
+            [NO_ZOMBIES] = true,
+        },
+    },
+    {
+        "openbsd",
+        {
+            [OWN_QUEUE] = true,
+            [KEEPS_UDATA] = true,
+            [SHOWS_ADD] = true,
+            [NO_USER] = true,
+            [EPIPE_OF_PIPE] = true,
+            [MUTE_FULL_PIPE] = true,
+            [ONE_WAY_FIFO] = true,
+            [OLD_UNIX] = true,
+            [NO_ZOMBIES] = true,
+        },
+    },
+    {
+        "netbsd",
+        {
+            [OWN_QUEUE] = true,
+            [EBADF_OF_PIPE] = true,
+            [MUTE_FULL_PIPE] = true,
+            [OLD_UNIX] = true,
+            [NO_ZOMBIES] = true,
+        },
+    },
+    {
+        "dragonfly",
+        {
+            [OWN_QUEUE] = true,
+            [EPIPE_OF_PIPE] = true,
+            [OLD_UNIX] = true,
+        },
+    },
+};
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+static atomic_int current; /* the first is the default */
+
+static int find(const char *name) {
+    for (int i = 0; i < COUNT(kernels); i++)
+        if (strcmp(kernels[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+__attribute__((constructor)) static void read_environment(void) {
+    const char *name = getenv("KQUEUE_KERNEL");
+    if (name && kqueue_be_kernel(name) < 0) {
+        fprintf(stderr, "KQUEUE_KERNEL=%s: tests/kqueue/kernels.c knows no such kernel\n", name);
+        abort();
+    }
+}
+
+int kqueue_be_kernel(const char *name) {
+    int found = find(name);
+    if (found >= 0)
+        current = found;
+    return found < 0 ? -1 : 0;
+}
+
+const char *kqueue_kernel(void) {
+    return kernels[current].name;
+}
+
+const char *kqueue_kernel_at(int index) {
+    return index < COUNT(kernels) ? kernels[index].name : NULL;
+}
+
+const char *kqueue_difference_at(int index, const char **what, const char **source) {
+    if (index >= COUNT(differences))
+        return NULL;
+    *what = differences[index].what;
+    *source = differences[index].source;
+    return differences[index].name;
+}
+
+int kqueue_kernel_has(const char *kernel, const char *difference) {
+    int which = find(kernel);
+    for (int i = 0; which >= 0 && i < COUNT(differences); i++)
+        if (strcmp(differences[i].name, difference) == 0)
+            return kernels[which].has[i];
+    return -1;
+}
+
+bool kernel_has(enum difference difference) {
+    return kernels[current].has[difference];
+}
