@@ -4,6 +4,7 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator
 from enum import Enum
 from types import TracebackType
@@ -177,6 +178,7 @@ class Registry(_python.Registry, Uncopied):
 
         Parameters: `how`, token, interest and trigger; nothing for DEREGISTER.
         """
+        self._check()
         if how:
             how = _fit(what, *how)
         fd = descriptor_of(source)
@@ -233,6 +235,9 @@ class Batch(Registry):
     is raised at once; an error that ends the block drops them all. The kernel's errors come in a
     `BatchError` when all has been tried. Iteration gives what is registered already.
 
+    Outside of its block a change raises `RuntimeError`: it would never be made. A batch that is
+    let go with its block still open and changes in it is a `ResourceWarning`.
+
     Source: kevent(2), EV_RECEIPT.
 
     >>> from pollster import Interest, Poll, Token, Waker
@@ -254,7 +259,16 @@ class Batch(Registry):
 
     def __enter__(self) -> Self:
         self._selector.check()
+        if not self._gather():
+            raise RuntimeError(f"{self!r} is open already: make another one for another block")
         return self
+
+    def batch(self) -> NoReturn:
+        """Raises `RuntimeError`: a batch in a batch would make its changes before this one."""
+        raise RuntimeError(
+            "a batch in a batch would make its changes before those around it: "
+            "pass this one on, or make another after its block"
+        )
 
     def __exit__(
         self,
@@ -271,6 +285,16 @@ class Batch(Registry):
         ]
         if failed:
             raise BatchError(failed)
+
+    def __del__(self) -> None:
+        if dropped := self._drop():
+            changes = "1 change" if dropped == 1 else f"{dropped:,} changes"
+            warnings.warn(
+                f"a batch was let go before its block ended: {changes} will not be made",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
 
 
 def _fit(

@@ -56,9 +56,10 @@ def test_what_is_no_interest_or_no_trigger_is_refused(
     reader, _ = fds.pipe()
     if method == "reregister":
         poll.registry.register(reader, 1, R)
-    for changes in poll.registry, poll.registry.batch():
-        with pytest.raises(TypeError, match=what):
-            getattr(changes, method)(reader, 2, *arguments)
+    with poll.registry.batch() as batch:
+        for changes in poll.registry, batch:
+            with pytest.raises(TypeError, match=what):
+                getattr(changes, method)(reader, 2, *arguments)
     assert [found.token for found in poll.registry] == ([1] if method == "reregister" else [])
 
 

@@ -139,7 +139,7 @@ def test_a_batch_registers_timers_too(poll, unix_pair) -> None:
         changes.register(other, Token(3), R)
         assert due_now(poll) == []
     assert sorted(due_now(poll)) == [1, 2, 3]
-    changes = poll.registry.batch()
+    changes = poll.registry.batch().__enter__()
     changes.deregister(one)
     changes.register(other, Token(4), R)
     changes.reregister(other, Token(5), R)
@@ -155,7 +155,7 @@ def test_a_batch_says_of_a_timer_what_a_registry_says(poll, backend) -> None:
     with Poll(backend=backend) as other:
         poll.registry.register(ours, Token(1), R)
         other.registry.register(others, Token(2), R)
-        changes = poll.registry.batch()
+        changes = poll.registry.batch().__enter__()
         changes.register(ours, Token(3), R)
         changes.register(others, Token(3), R)
         changes.deregister(Timer())

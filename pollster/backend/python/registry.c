@@ -27,6 +27,7 @@ typedef struct {
     PyObject ob_base;
     SelectorObject *selector;
     bool gathers;
+    bool is_open; /* it gathers now */
     gathered waiting;
 } RegistryObject;
 
@@ -48,19 +49,32 @@ static int reserve(gathered *g) {
     return 0;
 }
 
+static PyObject *refuse_closed(void) {
+    PyErr_SetString(PyExc_RuntimeError, "a batch takes changes in its block only, which makes them "
+                                        "when it ends: with registry.batch() as changes: ...");
+    return NULL;
+}
+
 static int gather(RegistryObject *self, const change *c, PyObject *const *arguments) {
     gathered *g = &self->waiting;
-    int result;
+    bool is_open;
+    int result = 0;
     LOCK((PyObject *)self)
-        result = reserve(g);
-        if (result == 0) {
+        is_open = self->is_open;
+        if (is_open)
+            result = reserve(g);
+        if (is_open && result == 0) {
             PyObject **kept = &g->arguments[(size_t)2 * g->count];
             kept[0] = Py_NewRef(arguments[0]);
             kept[1] = Py_NewRef(c->what == DEREGISTER ? Py_None : arguments[1]);
             g->changes[g->count++] = *c;
         }
     UNLOCK
-    return result;
+    if (!is_open)
+        refuse_closed();
+    else if (result < 0)
+        PyErr_NoMemory();
+    return is_open ? result : -1;
 }
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
@@ -81,6 +95,7 @@ static int make(SelectorObject *selector, change *c, PyObject *const *arguments)
     change back = {.what = DEREGISTER, .fd = c->fd, .timer = c->timer};
     if (c->what == REGISTER)
         selector->calls->apply(selector->selector, &back, 1);
+    PyErr_NoMemory();
     return -1;
 }
 
@@ -88,19 +103,17 @@ int change_registry(PyObject *registry, change *c, PyObject *const *arguments) {
     RegistryObject *self = (RegistryObject *)registry;
     if (!is_opened(self->selector))
         return -1;
-    if ((self->gathers ? gather(self, c, arguments) : make(self->selector, c, arguments)) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return -c->result;
+    int result = self->gathers ? gather(self, c, arguments) : make(self->selector, c, arguments);
+    return result < 0 ? -1 : -c->result;
 }
 
-/* Takes what was gathered out of it. */
+/* Takes what was gathered out of it, and ends the gathering. */
 static gathered take(RegistryObject *self) {
     gathered taken;
     LOCK((PyObject *)self)
         taken = self->waiting;
         self->waiting = (gathered){.count = 0};
+        self->is_open = false;
     UNLOCK
     return taken;
 }
@@ -151,10 +164,35 @@ static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     return list;
 }
 
+/* How many changes were dropped. */
 static PyObject *registry_drop(PyObject *object, PyObject *nothing) {
     (void)nothing;
-    let_go(take((RegistryObject *)object));
-    return none();
+    gathered taken = take((RegistryObject *)object);
+    let_go(taken);
+    return PyLong_FromLong(taken.count);
+}
+
+/* Starts to gather; false: it does already. */
+static PyObject *registry_gather(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    RegistryObject *self = (RegistryObject *)object;
+    bool was_open;
+    LOCK(object)
+        was_open = self->is_open;
+        self->is_open = true;
+    UNLOCK
+    return PyBool_FromLong(!was_open);
+}
+
+/* Raises what a change would raise outside of the block of a batch. */
+static PyObject *registry_check(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    RegistryObject *self = (RegistryObject *)object;
+    bool is_open;
+    LOCK(object)
+        is_open = !self->gathers || self->is_open;
+    UNLOCK
+    return is_open ? none() : refuse_closed();
 }
 
 /* _begin(selector, gathers) */
@@ -200,6 +238,8 @@ static PyMethodDef registry_methods[] = {
     {"_change", METHOD(registry_change), METH_FASTCALL, NULL},
     {"_apply", registry_apply, METH_NOARGS, NULL},
     {"_drop", registry_drop, METH_NOARGS, NULL},
+    {"_gather", registry_gather, METH_NOARGS, NULL},
+    {"_check", registry_check, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
