@@ -49,7 +49,7 @@ class PathWatch(Watch):
     Raises `FileNotFoundError`, `PermissionError` and the like where it can't be opened, `OSError`
     where a limit of the kernel is reached, with its cure.
 
-    Source: inotify(7); kevent(2) EVFILT_VNODE.
+    See: inotify(7); kevent(2) EVFILT_VNODE.
 
     >>> import tempfile
     >>> from pollster import Interest, PathWatch, Poll, Token

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from enum import Enum
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
@@ -26,6 +26,13 @@ _LEVEL = Trigger.LEVEL
 CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER = range(3)
 
+# What epoll and selectors have, and what it is called here.
+_ELSEWHERE = {
+    "modify": "a Registry has no modify(): use reregister()",
+    "unregister": "a Registry has no unregister(): use deregister()",
+    "poll": "a Registry has no poll(): use that of its Poll",
+}
+
 
 class Registration(NamedTuple):
     """What is registered: see iteration over `Registry`."""
@@ -41,7 +48,8 @@ class Registry(_python.Registry, Uncopied):
 
     Its methods may be called from any thread while others poll: a waiting poll sees the effect.
 
-    Iteration gives what is registered now, as `Registration(source, token, interest, trigger)`.
+    Iteration gives what is registered now, as `Registration(source, token, interest, trigger)`;
+    `len` says how many, and `in` whether a source is. All are for people who debug.
 
     >>> import socket
     >>> from pollster import Interest, Poll, Token
@@ -78,7 +86,7 @@ class Registry(_python.Registry, Uncopied):
         open, the kernel's limits are reached or it can't watch this; `TypeError` and `ValueError`
         for bad arguments and a closed Poll. After an error nothing has changed.
 
-        Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
+        See: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token, Trigger
@@ -105,7 +113,7 @@ class Registry(_python.Registry, Uncopied):
         Raises `NotRegisteredError` where this Poll does not have the source, also where its
         descriptor's number is another file's by now; else as `register` does.
 
-        Source: epoll_ctl(2) EPOLL_CTL_MOD; kevent(2) EV_ENABLE.
+        See: epoll_ctl(2) EPOLL_CTL_MOD; kevent(2) EV_ENABLE.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token, Trigger
@@ -130,7 +138,7 @@ class Registry(_python.Registry, Uncopied):
         Raises `NotRegisteredError` where this Poll does not have the source; `TypeError` for what
         is no source; `ValueError` for a closed Poll.
 
-        Source: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
+        See: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token
@@ -165,13 +173,65 @@ class Registry(_python.Registry, Uncopied):
 
     def __iter__(self) -> Iterator[Registration]:
         self._selector.check()
-        found: list[Registration] = []
-        for index, source in self._selector.registered():
-            view = self._selector.view(index)
-            if view:
-                kinds = Interest(view.interest), Trigger(view.trigger)
-                found.append(Registration(source, Token(view.token), *kinds))
-        return iter(found)
+        found = [self._registration(*each) for each in self._selector.registered()]
+        return iter([one for one in found if one])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, source: SourceLike) -> bool:
+        return self.find(source) is not None
+
+    def find(self, source: SourceLike) -> Registration | None:
+        """Returns the registration of a source, or None; `source in registry` asks the same.
+
+        It is found by its descriptor, as `deregister` does, and where it has none as the object
+        that it is. The kernel is not asked: a source that was closed is found until its end is
+        noticed. Raises `TypeError` for what is no source; a Token is none.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Timer, Token
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(reader, Token(1), Interest.READABLE)
+        ...     reader in poll.registry, writer in poll.registry, Timer() in poll.registry
+        ...     poll.registry.find(reader).token
+        (True, False, False)
+        Token(1)
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        self._selector.check()
+        if isinstance(source, Token):
+            raise TypeError(f"{source!r} is no source: ask for what was registered with it")
+        fd = descriptor_of(source)
+        index = self._selector.find(fd) if fd is not None and fd >= 0 else None
+        for place, registered in self._selector.registered():
+            if registered is source if index is None else place == index:
+                return self._registration(place, registered)
+        return None
+
+    def _registration(self, index: int, source: object) -> Registration | None:
+        """Returns what is registered at an index; None where it has just ended."""
+        view = self._selector.view(index)
+        if not view:
+            return None
+        kinds = Interest(view.interest), Trigger(view.trigger)
+        return Registration(source, Token(view.token), *kinds)
+
+    if not TYPE_CHECKING:  # to them each of these would exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_ELSEWHERE.get(name) or f"a Registry has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        selector = self._selector
+        fd = selector.lib.selector_fd(selector.handle)
+        if fd < 0:
+            state = "closed" if selector.closed else "of another process"
+        else:
+            state = f"fd {fd}, {len(self):,} registered"
+        return f"<{type(self).__name__} of a Poll: {selector.name}, {state}>"
 
     def _look_closer(self, what: int, source: SourceLike, *how: Any) -> None:
         """Makes a change whose arguments are not the plain ones, or says what is wrong with them.
@@ -238,7 +298,7 @@ class Batch(Registry):
     Outside of its block a change raises `RuntimeError`: it would never be made. A batch that is
     let go with its block still open and changes in it is a `ResourceWarning`.
 
-    Source: kevent(2), EV_RECEIPT.
+    See: kevent(2), EV_RECEIPT.
 
     >>> from pollster import Interest, Poll, Token, Waker
     >>> import socket

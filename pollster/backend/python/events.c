@@ -111,6 +111,11 @@ static int run_handlers(void) {
 
 PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
+    if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
+        return PyErr_Format(PyExc_TypeError,
+                            "events must be an Events, not %R: the timeout goes by its name, "
+                            "poll(timeout=%R)",
+                            arguments[0], arguments[0]);
     if (count != 2 || !PyObject_TypeCheck(arguments[0], ready_type))
         return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
                             count ? arguments[0] : Py_None);
