@@ -55,7 +55,7 @@ class Timer(_python.Timer, Uncopied):
         `ValueError` for another interest than READABLE and a closed Poll; `OSError` where the
         Poll has no room, or no descriptor left for its timer.
         """
-        _check(self, interest)
+        _check(self, registry, interest)
         registry.register(self, token, interest, trigger)
 
     def reregister(
@@ -65,7 +65,7 @@ class Timer(_python.Timer, Uncopied):
 
         Raises `NotRegisteredError` where this Poll does not have it, and as `register` does.
         """
-        _check(self, interest)
+        _check(self, registry, interest)
         registry.reregister(self, token, interest, trigger)
 
     def deregister(self, registry: Registry) -> None:
@@ -73,6 +73,7 @@ class Timer(_python.Timer, Uncopied):
 
         Raises `NotRegisteredError` where this Poll does not have it.
         """
+        _check(self, registry)
         registry.deregister(self)
 
     def _refused(self, selector: Selector, number: int, change: str) -> Exception:
@@ -102,6 +103,11 @@ class Timer(_python.Timer, Uncopied):
         return f"<Timer at {deadline / 1e9}{every}>"
 
 
-def _check(timer: Timer, interest: Interest) -> None:
+def _check(timer: Timer, registry: object, interest: Interest = Interest.READABLE) -> None:
+    if not isinstance(registry, Registry):
+        raise TypeError(
+            f"{timer!r} can't be registered with {registry!r}, which is no Registry of the "
+            "pollster that made the timer: it was imported twice"
+        )
     if interest is not Interest.READABLE:
         raise ValueError(f"{timer!r} can only be READABLE, not {interest!r}")

@@ -44,6 +44,7 @@ def pytest_configure() -> None:
 
         builder = Path(__file__).with_name("build_backends.py")
         subprocess.run([sys.executable, str(builder)], check=True)
+        pollster.backend._built.cache_clear()
     if chosen is not None and chosen not in pollster.backend.available():
         pytest.exit(f"POLLSTER_BACKEND={chosen} is not built in this environment", returncode=3)
 

@@ -5,11 +5,15 @@ this file; which of them exist was settled when pollster was built, so nothing h
 platform.
 """
 
-import importlib
-import importlib.util
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
+
+try:  # what every back end needs: so that one learns why it is not here
+    import _cffi_backend  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ImportError as error:
+    raise ImportError(f"pollster needs cffi, which can't be imported here: {error}") from error
 
 __all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "available", "load", "resolve"]
 
@@ -19,7 +23,7 @@ NAMES = ("epoll", "kqueue")  # of all that there are; the first that a machine h
 
 def available() -> tuple[str, ...]:
     """Returns the names of the back ends that are built here, the default one first."""
-    return tuple(name for name in NAMES if importlib.util.find_spec(f"{__name__}._{name}"))
+    return tuple(_built())
 
 
 def resolve(name: str | None) -> str:
@@ -41,10 +45,28 @@ def resolve(name: str | None) -> str:
     return name
 
 
-@cache
 def load(name: str) -> Any:
-    """Imports a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
-    return importlib.import_module(f"{__name__}._{name}")
+    """Returns a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
+    return _built()[name]
+
+
+@cache
+def _built() -> dict[str, Any]:
+    """Imports the back ends that are built here; returns them by name, in the order of NAMES.
+
+    By plain statements, which programs that pack others look for. And not again for each Poll: a
+    later import may be that of another copy of pollster, or give none.
+    """
+    found: dict[str, Any] = {}
+    with suppress(ModuleNotFoundError):
+        import pollster.backend._epoll as epoll
+
+        found["epoll"] = epoll
+    with suppress(ModuleNotFoundError):
+        import pollster.backend._kqueue as kqueue
+
+        found["kqueue"] = kqueue
+    return found
 
 
 def _why_not(error: ImportError) -> str:
@@ -64,6 +86,7 @@ def _why_not(error: ImportError) -> str:
 
 
 try:
-    importlib.import_module(f"{__name__}._python")
+    import pollster.backend._python  # noqa: F401
 except ImportError as error:
     raise ImportError(_why_not(error), name=__name__) from error
+_built()

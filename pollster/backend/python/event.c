@@ -22,22 +22,20 @@ static const uint32_t bits[PREDICATES] = {READY_READABLE,    READY_WRITABLE,    
 static char *names[] = {"token",          "is_readable",     "is_writable", "is_priority",
                         "is_read_closed", "is_write_closed", "is_error",    NULL};
 
-static PyTypeObject *token_type, *event_type;
-static allocfunc new_object;
-static newfunc new_integer;
-
 /* Of a number that is in range; a Token's own value, and nothing that else clings to it. */
-PyObject *new_token(PyObject *number) {
-    if (Py_IS_TYPE(number, token_type))
+PyObject *new_token(const module_state *state, PyObject *number) {
+    if (is_exactly_a(number, state->token_type))
         return Py_NewRef(number);
+    newfunc new_integer = (newfunc)PyType_GetSlot(&PyLong_Type, Py_tp_new);
     PyObject *arguments = Py_BuildValue("(O)", number);
-    PyObject *token = arguments ? new_integer(token_type, arguments, NULL) : NULL;
+    PyObject *token =
+        arguments ? new_integer((PyTypeObject *)state->token_type, arguments, NULL) : NULL;
     Py_XDECREF(arguments);
     return token;
 }
 
-PyObject *new_event(PyObject *token, uint32_t readiness) {
-    PyObject *event = new_object(event_type, 0);
+PyObject *new_event(const module_state *state, PyObject *token, uint32_t readiness) {
+    PyObject *event = PyType_GenericAlloc((PyTypeObject *)state->event_type, 0);
     EventObject *self = (EventObject *)event;
     if (!self)
         return NULL;
@@ -48,6 +46,7 @@ PyObject *new_event(PyObject *token, uint32_t readiness) {
 }
 
 static PyObject *event_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    const module_state *state = state_of(type);
     PyObject *number;
     int is[PREDICATES] = {0};
     uint32_t readiness = 0;
@@ -56,13 +55,12 @@ static PyObject *event_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
         return NULL;
     for (int i = 0; i < PREDICATES; i++)
         readiness |= is[i] ? bits[i] : 0;
-    PyObject *token = Py_IS_TYPE(number, token_type)
+    PyObject *token = is_exactly_a(number, state->token_type)
                           ? Py_NewRef(number)
-                          : PyObject_CallFunctionObjArgs((PyObject *)token_type, number, NULL);
+                          : PyObject_CallFunctionObjArgs(state->token_type, number, NULL);
     if (!token)
         return NULL;
-    (void)type;
-    PyObject *event = new_event(token, readiness);
+    PyObject *event = new_event(state, token, readiness);
     Py_DECREF(token);
     return event;
 }
@@ -84,7 +82,7 @@ static uint32_t readiness_of(const EventObject *self) {
 
 static PyObject *event_compare(PyObject *object, PyObject *other, int operation) {
     const EventObject *one = (EventObject *)object, *two = (EventObject *)other;
-    if (!Py_IS_TYPE(other, event_type) || (operation != Py_EQ && operation != Py_NE))
+    if (!Py_IS_TYPE(other, Py_TYPE(object)) || (operation != Py_EQ && operation != Py_NE))
         return Py_NewRef(Py_NotImplemented);
     if (readiness_of(one) != readiness_of(two))
         return PyBool_FromLong(operation == Py_NE);
@@ -114,8 +112,8 @@ static PyObject *event_reduce(PyObject *object, PyObject *nothing) {
     const EventObject *self = (EventObject *)object;
     PyObject *const *is = self->predicates;
     (void)nothing;
-    return Py_BuildValue("O(OOOOOOO)", event_type, self->token, is[0], is[1], is[2], is[3], is[4],
-                         is[5]);
+    return Py_BuildValue("O(OOOOOOO)", Py_TYPE(object), self->token, is[0], is[1], is[2], is[3],
+                         is[4], is[5]);
 }
 
 static PyMethodDef event_methods[] = {
@@ -174,20 +172,16 @@ static PyType_Spec event_spec = {
 };
 
 /* For `case Event(token, readable)`. */
-static int name_arguments(void) {
+static int name_arguments(PyObject *event_type) {
     PyObject *list = Py_BuildValue("(sssssss)", names[0], names[1], names[2], names[3], names[4],
                                    names[5], names[6]);
-    int result = list ? PyObject_SetAttrString((PyObject *)event_type, "__match_args__", list) : -1;
+    int result = list ? PyObject_SetAttrString(event_type, "__match_args__", list) : -1;
     Py_XDECREF(list);
     return result;
 }
 
-int add_event(PyObject *module) {
-    token_type = (PyTypeObject *)imported("pollster.token", "Token");
-    new_integer = (newfunc)PyType_GetSlot(&PyLong_Type, Py_tp_new);
-    event_type = add_type(module, "Event", &event_spec);
-    if (!token_type || !event_type)
-        return -1;
-    new_object = (allocfunc)PyType_GetSlot(event_type, Py_tp_alloc);
-    return name_arguments();
+int add_event(PyObject *module, module_state *state) {
+    state->token_type = imported("pollster.token", "Token");
+    state->event_type = add_type(module, "Event", &event_spec);
+    return state->token_type && state->event_type ? name_arguments(state->event_type) : -1;
 }

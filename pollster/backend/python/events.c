@@ -8,13 +8,10 @@
 typedef struct {
     PyObject ob_base;
     ReadyObject *ready;
-    SelectorObject *selector; /* whose poll filled it in this turn; NULL: it is empty */
+    SelectorObject *selector; /* whose poll filled it in this turn */
     uint32_t turn;
     int position;
 } IteratorObject;
-
-static PyTypeObject *ready_type, *iterator_type;
-static PyObject *nanoseconds; /* a function: for timeouts that are not plain */
 
 /* Waiting */
 
@@ -37,14 +34,14 @@ bool read_plain(PyObject *timeout, int64_t *limit) {
     return false;
 }
 
-static int read_timeout(PyObject *timeout, int64_t *limit) {
+static int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
     if (timeout == Py_None) {
         *limit = -1;
         return 0;
     }
     if (read_plain(timeout, limit))
         return 0;
-    PyObject *number = PyObject_CallFunctionObjArgs(nanoseconds, timeout, NULL);
+    PyObject *number = PyObject_CallFunctionObjArgs(state->nanoseconds, timeout, NULL);
     if (!number)
         return -1;
     *limit = PyLong_AsLongLong(number);
@@ -111,18 +108,20 @@ static int run_handlers(void) {
 
 PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
+    if (!is_opened(self))
+        return NULL;
     if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
         return PyErr_Format(PyExc_TypeError,
                             "events must be an Events, not %R: the timeout goes by its name, "
                             "poll(timeout=%R)",
                             arguments[0], arguments[0]);
-    if (count != 2 || !PyObject_TypeCheck(arguments[0], ready_type))
+    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
         return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
                             count ? arguments[0] : Py_None);
     ReadyObject *ready = (ReadyObject *)arguments[0];
     int64_t limit;
     int result;
-    if (!is_opened(self) || read_timeout(arguments[1], &limit) < 0)
+    if (read_timeout(self->state, arguments[1], &limit) < 0)
         return NULL;
     for (;;) {
         if (begin_wait(ready, self) < 0)
@@ -223,16 +222,31 @@ static int ready_truth(PyObject *object) {
     return count_events((ReadyObject *)object, 1);
 }
 
+static PyObject *no_events(void) {
+    PyObject *nothing = PyTuple_New(0), *iterator = nothing ? PyObject_GetIter(nothing) : NULL;
+    Py_XDECREF(nothing);
+    return iterator;
+}
+
 static PyObject *ready_iterator(PyObject *object) {
     ReadyObject *ready = (ReadyObject *)object;
-    IteratorObject *iterator = PyObject_GC_New(IteratorObject, iterator_type);
-    if (!iterator)
-        return NULL;
-    iterator->ready = (ReadyObject *)Py_NewRef(object);
+    SelectorObject *selector;
+    uint32_t turn;
     LOCK(object)
-        iterator->selector = (SelectorObject *)Py_XNewRef((PyObject *)ready->selector);
-        iterator->turn = ready->turn;
+        selector = (SelectorObject *)Py_XNewRef((PyObject *)ready->selector);
+        turn = ready->turn;
     UNLOCK
+    if (!selector)
+        return no_events();
+    IteratorObject *iterator =
+        PyObject_GC_New(IteratorObject, (PyTypeObject *)selector->state->iterator_type);
+    if (!iterator) {
+        Py_DECREF((PyObject *)selector);
+        return NULL;
+    }
+    iterator->ready = (ReadyObject *)Py_NewRef(object);
+    iterator->selector = selector;
+    iterator->turn = turn;
     iterator->position = 0;
     PyObject_GC_Track((PyObject *)iterator);
     return (PyObject *)iterator;
@@ -298,8 +312,6 @@ static PyObject *iterator_next(PyObject *object) {
     ReadyObject *ready = self->ready;
     PyObject *event = NULL;
     SelectorObject *selector = self->selector;
-    if (!selector)
-        return NULL;
     LOCK2((PyObject *)ready, (PyObject *)selector)
         if (self->position < ready->count - AHEAD)
             prefetch_event(selector, ready->batch->ready[self->position + AHEAD]);
@@ -321,7 +333,7 @@ static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
 static void iterator_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
-    Py_XDECREF((PyObject *)((IteratorObject *)object)->selector);
+    Py_DECREF((PyObject *)((IteratorObject *)object)->selector);
     free_object(object);
 }
 
@@ -340,9 +352,9 @@ static PyType_Spec iterator_spec = {
     .slots = iterator_slots,
 };
 
-int add_events(PyObject *module) {
-    nanoseconds = imported("pollster._timeout", "nanoseconds");
-    ready_type = add_type(module, "Ready", &ready_spec);
-    iterator_type = add_type(module, "Iterator", &iterator_spec);
-    return nanoseconds && ready_type && iterator_type ? 0 : -1;
+int add_events(PyObject *module, module_state *state) {
+    state->nanoseconds = imported("pollster._timeout", "nanoseconds");
+    state->ready_type = add_type(module, "Ready", &ready_spec);
+    state->iterator_type = add_type(module, "Iterator", &iterator_spec);
+    return state->nanoseconds && state->ready_type && state->iterator_type ? 0 : -1;
 }

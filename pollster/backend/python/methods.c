@@ -3,11 +3,6 @@
 #include "python.h"
 #include <string.h>
 
-static PyTypeObject *token_type;
-static PyObject *interests, *triggers; /* tuples: each at its number */
-static PyObject *plain_types;          /* a set: see descriptor_of in pollster/source.py */
-static PyObject *fileno_name;
-
 /* -1: it wants a closer look; -2: an exception is set. */
 static int descriptor(PyObject *number) {
     if (!PyLong_CheckExact(number))
@@ -17,13 +12,13 @@ static int descriptor(PyObject *number) {
     return overflow || fd < 0 || fd > INT_MAX ? -1 : (int)fd;
 }
 
-static int descriptor_of(PyObject *source) {
+static int descriptor_of(const module_state *state, PyObject *source) {
     if (PyLong_CheckExact(source))
         return descriptor(source);
-    int plain = PySet_Contains(plain_types, (PyObject *)Py_TYPE(source));
+    int plain = PySet_Contains(state->plain_types, (PyObject *)Py_TYPE(source));
     if (plain <= 0)
         return plain < 0 ? -2 : -1;
-    PyObject *number = PyObject_CallMethodObjArgs(source, fileno_name, NULL);
+    PyObject *number = PyObject_CallMethodObjArgs(source, state->fileno, NULL);
     if (number) {
         int fd = descriptor(number);
         Py_DECREF(number);
@@ -46,18 +41,19 @@ static int number_of(PyObject *object, PyObject *numbered) {
 
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
  * source's descriptor. 0, or -1 and -2 as above. */
-static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t count) {
+static int read_arguments(const module_state *state, change *c, PyObject *const *arguments,
+                          Py_ssize_t count) {
     if (c->what == DEREGISTER)
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
     PyObject *token = arguments[1], *how = count == 4 ? arguments[3] : NULL;
     bool keeps = c->what == REREGISTER && (!how || how == Py_None);
-    int interest = number_of(arguments[2], interests);
-    int trigger = keeps ? TRIGGER_KEEP : how ? number_of(how, triggers) : 0;
+    int interest = number_of(arguments[2], state->interests);
+    int trigger = keeps ? TRIGGER_KEEP : how ? number_of(how, state->triggers) : 0;
     if (interest <= 0 || trigger < 0)
         return -1;
-    if (!Py_IS_TYPE(token, token_type) && !PyLong_CheckExact(token))
+    if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
     c->interest = (uint32_t)interest;
     c->trigger = (uint32_t)trigger;
@@ -68,9 +64,7 @@ static int read_arguments(change *c, PyObject *const *arguments, Py_ssize_t coun
     return -1;
 }
 
-/* The methods of Registry, as Python wrote them: they see to what is not plain. */
-static PyObject *written[3];
-
+/* The methods as Python wrote them see to what is not plain. */
 static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
                             Py_ssize_t count, PyObject *names) {
     Py_ssize_t named = names ? PyTuple_Size(names) : 0;
@@ -81,7 +75,7 @@ static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arg
     for (Py_ssize_t i = 0; i < named && error == 0; i++)
         error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
     if (error == 0)
-        result = PyObject_Call(written[what], positional, keywords);
+        result = PyObject_Call(state_of(Py_TYPE(self))->written[what], positional, keywords);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
     return result;
@@ -103,11 +97,13 @@ static bool is_for_timer(const change *c) {
 
 static PyObject *change_plainly(PyObject *object, enum what what, PyObject *const *arguments,
                                 Py_ssize_t count, PyObject *names) {
+    const SelectorObject *selector = ((RegistryObject *)object)->selector;
     change c = {.what = what};
-    if ((names && PyTuple_Size(names) > 0) || read_arguments(&c, arguments, count) < 0)
+    if (!selector || (names && PyTuple_Size(names) > 0) ||
+        read_arguments(selector->state, &c, arguments, count) < 0)
         return as_written(object, what, arguments, count, names);
-    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(arguments[0]);
-    c.fd = c.timer ? -1 : descriptor_of(arguments[0]);
+    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(selector->state, arguments[0]);
+    c.fd = c.timer ? -1 : descriptor_of(selector->state, arguments[0]);
     if (c.fd == -1 && !is_for_timer(&c))
         return as_written(object, what, arguments, count, names);
     if (c.fd == -2)
@@ -134,7 +130,10 @@ static PyObject *registry_deregister(PyObject *self, PyObject *const *arguments,
 }
 
 PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    const SelectorObject *selector = ((RegistryObject *)object)->selector;
     change c = {.what = REGISTER};
+    if (!is_opened(selector))
+        return NULL;
     if (count < 3)
         return PyErr_Format(PyExc_TypeError, "_change() takes at least 3 arguments");
     long what = PyLong_AsLong(arguments[0]);
@@ -142,7 +141,7 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
         return NULL;
     c.what = what == DEREGISTER ? DEREGISTER : what == REREGISTER ? REREGISTER : REGISTER;
     c.fd = descriptor(arguments[1]);
-    if (c.fd < 0 || read_arguments(&c, arguments + 2, count - 2) < 0)
+    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2) < 0)
         return PyLong_FromLong(-1);
     int error = change_registry(object, &c, arguments + 2);
     return error < 0 ? NULL : PyLong_FromLong(error);
@@ -157,21 +156,22 @@ static PyMethodDef taken_over[] = {
 /* take_over(class, documentation...): puts the methods above in the place of those which the class
  * has written in Python, and calls those for what is not plain. The documentation is theirs. */
 static PyObject *take_over(PyObject *module, PyObject *arguments) {
+    module_state *state = PyModule_GetState(module);
     PyObject *class;
     const char *texts[3];
-    (void)module;
     if (!PyArg_ParseTuple(arguments, "O!sss", &PyType_Type, &class, &texts[0], &texts[1],
                           &texts[2]))
         return NULL;
     for (int what = REGISTER; what <= DEREGISTER; what++) {
         PyMethodDef *method = &taken_over[what];
-        char *text = PyMem_Malloc(strlen(texts[what]) + 1);
-        if (!text)
-            return PyErr_NoMemory();
-        method->ml_doc = strcpy(text, texts[what]); /* for as long as the program runs */
-        written[what] = PyObject_GetAttrString(class, method->ml_name);
+        char *text = method->ml_doc ? NULL : strdup(texts[what]);
+        if (text)
+            method->ml_doc = text; /* for as long as the process runs */
+        PyObject *before = state->written[what];
+        state->written[what] = PyObject_GetAttrString(class, method->ml_name);
+        Py_XDECREF(before);
         PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int result = descriptor && written[what]
+        int result = descriptor && state->written[what]
                          ? PyObject_SetAttrString(class, method->ml_name, descriptor)
                          : -1;
         Py_XDECREF(descriptor);
@@ -186,13 +186,12 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int add_methods(PyObject *module) {
-    token_type = (PyTypeObject *)imported("pollster.token", "Token");
-    interests = imported("pollster.interest", "interests");
-    triggers = imported("pollster.trigger", "triggers");
-    plain_types = imported("pollster.source", "plain_types");
-    fileno_name = PyUnicode_InternFromString("fileno");
-    if (!token_type || !interests || !triggers || !plain_types || !fileno_name)
+int add_methods(PyObject *module, module_state *state) {
+    state->interests = imported("pollster.interest", "interests");
+    state->triggers = imported("pollster.trigger", "triggers");
+    state->plain_types = imported("pollster.source", "plain_types");
+    state->fileno = PyUnicode_InternFromString("fileno");
+    if (!state->interests || !state->triggers || !state->plain_types || !state->fileno)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

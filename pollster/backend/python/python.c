@@ -1,8 +1,6 @@
 /* The module `_python`, and the type whose slots it is about: the base of Selector. */
 #include "python.h"
 
-PyTypeObject *selector_type;
-
 PyObject *fail(PyObject *selector, int result, const char *what) {
     PyObject *error = PyObject_CallMethod(selector, "failure", "is", -result, what);
     if (error)
@@ -21,6 +19,15 @@ static bool is_index(uint32_t index) {
     if (index > REGISTRATIONS_MAX)
         PyErr_Format(PyExc_ValueError, "there is no registration %u", index);
     return index <= REGISTRATIONS_MAX;
+}
+
+static PyObject *selector_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    (void)arguments; /* are for __init__ */
+    (void)keywords;
+    SelectorObject *self = (SelectorObject *)PyType_GenericAlloc(type, 0);
+    if (self)
+        self->state = state_of(type);
+    return (PyObject *)self;
 }
 
 static PyObject *selector_open_slots(PyObject *object, PyObject *arguments) {
@@ -126,11 +133,9 @@ static PyMethodDef selector_methods[] = {
 };
 
 static PyType_Slot selector_slots[] = {
-    {Py_tp_traverse, selector_traverse},
-    {Py_tp_clear, selector_clear},
-    {Py_tp_dealloc, selector_dealloc},
-    {Py_tp_methods, selector_methods},
-    {0, NULL},
+    {Py_tp_new, selector_new},         {Py_tp_traverse, selector_traverse},
+    {Py_tp_clear, selector_clear},     {Py_tp_dealloc, selector_dealloc},
+    {Py_tp_methods, selector_methods}, {0, NULL},
 };
 
 static PyType_Spec selector_spec = {
@@ -149,27 +154,69 @@ PyObject *imported(const char *module, const char *name) {
     return found;
 }
 
-PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec) {
-    PyObject *type = PyType_FromSpec(spec);
+PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
     if (type && PyModule_AddObjectRef(module, name, type) < 0)
         Py_CLEAR(type);
-    return (PyTypeObject *)type;
+    return type;
 }
 
+static int module_exec(PyObject *module) {
+    module_state *state = PyModule_GetState(module);
+    state->selector_type = add_type(module, "Selector", &selector_spec);
+    if (!state->selector_type || add_event(module, state) < 0 || add_events(module, state) < 0 ||
+        add_registry(module) < 0 || add_methods(module, state) < 0 || add_timers(module, state) < 0)
+        return -1;
+    return 0;
+}
+
+#define KNOWN (sizeof(module_state) / sizeof(PyObject *))
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    PyObject **known = PyModule_GetState(module);
+    for (size_t i = 0; i < KNOWN; i++)
+        Py_VISIT(known[i]);
+    return 0;
+}
+
+/* There is no m_clear: whatever still runs while the collector takes a copy apart finds its state
+ * whole. The types let go of the module then, and so the circle is open. */
+static void module_free(void *module) {
+    PyObject **known = PyModule_GetState(module);
+    for (size_t i = 0; i < KNOWN; i++)
+        Py_XDECREF(known[i]);
+}
+
+/* It is loaded in any interpreter that shares the main one's GIL, since no slot says otherwise.
+ * cffi, which Selector is made with, can be loaded in no other. */
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_python", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_python",
+    .m_size = sizeof(module_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_free = module_free,
+};
+
+/* What PyType_GetModuleByDef does: the limited interface has that from 3.13 on. */
+module_state *state_of(PyTypeObject *type) {
+    for (; type; type = PyType_GetSlot(type, Py_tp_base)) {
+        PyObject *module = PyType_GetModule(type);
+        if (module && PyModule_GetDef(module) == &definition)
+            return PyModule_GetState(module);
+        PyErr_Clear();
+    }
+    Py_FatalError("a type that is none of pollster's"); /* no method is called with one */
+}
 
 PyMODINIT_FUNC PyInit__python(void) {
-    PyObject *module = PyModule_Create(&definition);
-    if (!module)
-        return NULL;
-    selector_type = add_type(module, "Selector", &selector_spec);
-    if (!selector_type || add_event(module) < 0 || add_events(module) < 0 ||
-        add_registry(module) < 0 || add_methods(module) < 0 || add_timers(module) < 0)
-        Py_CLEAR(module);
-#ifdef Py_GIL_DISABLED
-    if (module)
-        PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
-#endif
-    return module;
+    return PyModuleDef_Init(&definition);
 }

@@ -51,8 +51,23 @@ typedef struct {
     other *others;
 } slot;
 
+/* What one copy of the module knows. Each interpreter has a copy, and a program may import several:
+ * so there is no static Python object here. A Selector says of which copy it is, which is how the
+ * hot path knows; whatever else needs one asks for it with state_of(). It lives for as long as the
+ * types do, and with them all of their objects. */
+typedef struct {
+    PyObject *selector_type, *ready_type, *iterator_type, *event_type, *timer_type;
+    PyObject *token_type;
+    PyObject *interests, *triggers;                  /* tuples: each at its number */
+    PyObject *plain_types;                           /* a set: see descriptor_of in source.py */
+    PyObject *fileno;                                /* the name */
+    PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
+    PyObject *written[3]; /* the methods of Registry, as Python wrote them */
+} module_state;
+
 typedef struct {
     PyObject ob_base;
+    const module_state *state;
     const selector_calls *calls;
     selector *selector;
     slot *slots;
@@ -70,6 +85,23 @@ typedef struct {
     uint32_t turn; /* how often it was filled or emptied: ends the iterators of earlier turns */
     bool waiting;
 } ReadyObject;
+
+/* Changes that wait to be made together. */
+typedef struct {
+    change *changes;
+    PyObject **arguments; /* of each change: its source, its token */
+    int count;
+    int room;
+} gathered;
+
+/* The base of Registry. */
+typedef struct {
+    PyObject ob_base;
+    SelectorObject *selector;
+    bool gathers;
+    bool is_open; /* it gathers now */
+    gathered waiting;
+} RegistryObject;
 
 /* Py_RETURN_NONE, as the headers of 3.12 and 3.13 have it, does not count the reference, and older
  * Pythons that run what was built with those do. */
@@ -98,8 +130,8 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
 PyObject *event_of(SelectorObject *self, uint64_t entry);
 
 /* event.c. The second: of a number that is in range. */
-PyObject *new_event(PyObject *token, uint32_t readiness);
-PyObject *new_token(PyObject *number);
+PyObject *new_event(const module_state *state, PyObject *token, uint32_t readiness);
+PyObject *new_token(const module_state *state, PyObject *number);
 
 /* Thousands of them do not fit into the processor's caches: this fetches the Event that is told
  * soon. Where it is yet to be made, the token that it is made of, and the source, since that is
@@ -111,7 +143,7 @@ void renew(SelectorObject *self, registration_id made);
 
 /* timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
  * registered, and before where others may use it meanwhile; only if `owner` still has it. */
-timer *timer_of(PyObject *source);
+timer *timer_of(const module_state *state, PyObject *source);
 void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
 
 /* registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
@@ -129,18 +161,28 @@ PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize
 bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 
 /* Each adds its types to the module and finds what it needs. */
-int add_event(PyObject *module);
-int add_events(PyObject *module);
+int add_event(PyObject *module, module_state *state);
+int add_events(PyObject *module, module_state *state);
 int add_registry(PyObject *module);
-int add_methods(PyObject *module);
-int add_timers(PyObject *module);
+int add_methods(PyObject *module, module_state *state);
+int add_timers(PyObject *module, module_state *state);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
-extern PyTypeObject *selector_type;
 PyObject *fail(PyObject *selector, int result, const char *what);
 bool is_opened(const SelectorObject *self); /* false: an exception is set */
 PyObject *imported(const char *module, const char *name);
-PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
+PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
+
+/* Of a type of this module, or of a class that is derived from one. */
+module_state *state_of(PyTypeObject *type);
+
+static inline bool is_a(PyObject *object, PyObject *type) {
+    return PyObject_TypeCheck(object, (PyTypeObject *)type);
+}
+
+static inline bool is_exactly_a(PyObject *object, PyObject *type) {
+    return Py_IS_TYPE(object, (PyTypeObject *)type);
+}
 
 #define METHOD(function) ((PyCFunction)(void (*)(void))(function))
 

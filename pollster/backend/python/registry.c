@@ -15,22 +15,6 @@ static int note_change(SelectorObject *self, const change *c, PyObject *const *a
     return result;
 }
 
-/* Changes that wait to be made together. */
-typedef struct {
-    change *changes;
-    PyObject **arguments; /* of each change: its source, its token */
-    int count;
-    int room;
-} gathered;
-
-typedef struct {
-    PyObject ob_base;
-    SelectorObject *selector;
-    bool gathers;
-    bool is_open; /* it gathers now */
-    gathered waiting;
-} RegistryObject;
-
 static int reserve(gathered *g) {
     if (g->count < g->room)
         return 0;
@@ -200,6 +184,7 @@ static PyObject *registry_begin(PyObject *object, PyObject *arguments) {
     RegistryObject *self = (RegistryObject *)object;
     PyObject *selector;
     int gathers;
+    PyObject *selector_type = state_of(Py_TYPE(object))->selector_type;
     if (!PyArg_ParseTuple(arguments, "O!p", selector_type, &selector, &gathers))
         return NULL;
     if (self->selector)
@@ -259,7 +244,7 @@ static PyType_Spec registry_spec = {
 };
 
 int add_registry(PyObject *module) {
-    PyTypeObject *registry_type = add_type(module, "Registry", &registry_spec);
-    Py_XDECREF((PyObject *)registry_type);
-    return registry_type ? 0 : -1;
+    PyObject *type = add_type(module, "Registry", &registry_spec);
+    Py_XDECREF(type);
+    return type ? 0 : -1;
 }

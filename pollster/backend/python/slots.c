@@ -147,8 +147,8 @@ PyObject *event_of(SelectorObject *self, uint64_t entry) {
     PyObject *event = known_event(s, readiness);
     if (event)
         return event;
-    PyObject *number = Py_NewRef(s->token), *token = new_token(number);
-    event = token ? new_event(token, readiness) : NULL;
+    PyObject *number = Py_NewRef(s->token), *token = new_token(self->state, number);
+    event = token ? new_event(self->state, token, readiness) : NULL;
     Py_DECREF(number);
     Py_XDECREF(token);
     if (!event)

@@ -12,13 +12,10 @@ typedef struct {
     timer timer;
 } TimerObject;
 
-static PyTypeObject *timer_base;
-static PyObject *delay, *period, *moment; /* functions: for times that are not plain */
-
 /* Changes that are about a timer: see make_change() and changes_apply() */
 
-timer *timer_of(PyObject *source) {
-    return PyObject_TypeCheck(source, timer_base) ? &((TimerObject *)source)->timer : NULL;
+timer *timer_of(const module_state *state, PyObject *source) {
+    return is_a(source, state->timer_type) ? &((TimerObject *)source)->timer : NULL;
 }
 
 void bind_timer(PyObject *object, SelectorObject *selector, const struct selector *owner) {
@@ -44,16 +41,17 @@ static int read_slowly(PyObject *time, PyObject *function, int64_t *nanoseconds)
     return *nanoseconds == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-static int read_delay(PyObject *seconds, int64_t *deadline) {
+static int read_delay(PyTypeObject *type, PyObject *seconds, int64_t *deadline) {
     int64_t left, now = monotonic();
-    if (!read_plain(seconds, &left) && read_slowly(seconds, delay, &left) < 0)
+    if (!read_plain(seconds, &left) && read_slowly(seconds, state_of(type)->delay, &left) < 0)
         return -1;
     *deadline = left < BEYOND - now ? now + left : BEYOND;
     return 0;
 }
 
-static int read_period(PyObject *seconds, int64_t *deadline, int64_t *every) {
-    if ((!read_plain(seconds, every) || *every == 0) && read_slowly(seconds, period, every) < 0)
+static int read_period(PyTypeObject *type, PyObject *seconds, int64_t *deadline, int64_t *every) {
+    if ((!read_plain(seconds, every) || *every == 0) &&
+        read_slowly(seconds, state_of(type)->period, every) < 0)
         return -1;
     int64_t now = monotonic();
     *deadline = *every < BEYOND - now ? now + *every : BEYOND;
@@ -61,10 +59,10 @@ static int read_period(PyObject *seconds, int64_t *deadline, int64_t *every) {
 }
 
 /* The first nanosecond that is not before it, as time.monotonic() would show it. */
-static int read_moment(PyObject *seconds, int64_t *deadline) {
+static int read_moment(PyTypeObject *type, PyObject *seconds, int64_t *deadline) {
     double wanted = PyFloat_CheckExact(seconds) ? PyFloat_AsDouble(seconds) : -1;
     if (!(wanted >= 0 && wanted < 9e9))
-        return read_slowly(seconds, moment, deadline);
+        return read_slowly(seconds, state_of(type)->moment, deadline);
     *deadline = (int64_t)(wanted * (double)NANOSECONDS);
     while ((double)*deadline / (double)NANOSECONDS < wanted)
         ++*deadline;
@@ -74,10 +72,7 @@ static int read_moment(PyObject *seconds, int64_t *deadline) {
 /* Making and setting them */
 
 static PyObject *new_timer(PyObject *type, int64_t deadline, int64_t every) {
-    static allocfunc allocate;
-    if (!allocate)
-        allocate = (allocfunc)PyType_GetSlot(timer_base, Py_tp_alloc);
-    TimerObject *self = (TimerObject *)allocate((PyTypeObject *)type, 0);
+    TimerObject *self = (TimerObject *)PyType_GenericAlloc((PyTypeObject *)type, 0);
     if (self) {
         self->timer.deadline = deadline;
         self->timer.period = every;
@@ -94,17 +89,21 @@ static PyObject *timer_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
 
 static PyObject *timer_after(PyObject *type, PyObject *seconds) {
     int64_t deadline;
-    return read_delay(seconds, &deadline) < 0 ? NULL : new_timer(type, deadline, 0);
+    return read_delay((PyTypeObject *)type, seconds, &deadline) < 0 ? NULL
+                                                                    : new_timer(type, deadline, 0);
 }
 
 static PyObject *timer_every(PyObject *type, PyObject *seconds) {
     int64_t deadline, every;
-    return read_period(seconds, &deadline, &every) < 0 ? NULL : new_timer(type, deadline, every);
+    if (read_period((PyTypeObject *)type, seconds, &deadline, &every) < 0)
+        return NULL;
+    return new_timer(type, deadline, every);
 }
 
 static PyObject *timer_at(PyObject *type, PyObject *seconds) {
     int64_t deadline;
-    return read_moment(seconds, &deadline) < 0 ? NULL : new_timer(type, deadline, 0);
+    return read_moment((PyTypeObject *)type, seconds, &deadline) < 0 ? NULL
+                                                                     : new_timer(type, deadline, 0);
 }
 
 /* -ENOENT: it is not registered. */
@@ -140,17 +139,19 @@ static PyObject *set_timer(PyObject *object, int64_t deadline, int64_t every) {
 
 static PyObject *timer_set_after(PyObject *self, PyObject *seconds) {
     int64_t deadline;
-    return read_delay(seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
+    return read_delay(Py_TYPE(self), seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
 }
 
 static PyObject *timer_set_every(PyObject *self, PyObject *seconds) {
     int64_t deadline, every;
-    return read_period(seconds, &deadline, &every) < 0 ? NULL : set_timer(self, deadline, every);
+    return read_period(Py_TYPE(self), seconds, &deadline, &every) < 0
+               ? NULL
+               : set_timer(self, deadline, every);
 }
 
 static PyObject *timer_set_at(PyObject *self, PyObject *seconds) {
     int64_t deadline;
-    return read_moment(seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
+    return read_moment(Py_TYPE(self), seconds, &deadline) < 0 ? NULL : set_timer(self, deadline, 0);
 }
 
 static PyObject *timer_cancel(PyObject *self, PyObject *nothing) {
@@ -258,10 +259,10 @@ static PyType_Spec timer_spec = {
     .slots = timer_slots,
 };
 
-int add_timers(PyObject *module) {
-    delay = imported("pollster._timeout", "delay");
-    period = imported("pollster._timeout", "period");
-    moment = imported("pollster._timeout", "moment");
-    timer_base = add_type(module, "Timer", &timer_spec);
-    return delay && period && moment && timer_base ? 0 : -1;
+int add_timers(PyObject *module, module_state *state) {
+    state->delay = imported("pollster._timeout", "delay");
+    state->period = imported("pollster._timeout", "period");
+    state->moment = imported("pollster._timeout", "moment");
+    state->timer_type = add_type(module, "Timer", &timer_spec);
+    return state->delay && state->period && state->moment && state->timer_type ? 0 : -1;
 }
