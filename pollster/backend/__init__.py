@@ -86,7 +86,7 @@ def _why_not(error: ImportError) -> str:
 
 
 try:
-    import pollster.backend._python  # noqa: F401
+    from pollster.backend import _python as _python
 except ImportError as error:
     raise ImportError(_why_not(error), name=__name__) from error
 _built()
