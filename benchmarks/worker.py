@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import echo, idle, memory, poll, processes, registration, timers, wake
+from benchmarks import echo, idle, memory, poll, processes, registration, selecting, timers, wake
 from benchmarks.children import end_in_order, only_so_long
 from benchmarks.driver import Plan, Sample
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "register": registration.measure_register,
     "reregister": registration.measure_reregister,
     "batch": registration.measure_batch,
+    "select": selecting.measure,
     "wake": wake.measure,
     "echo": echo.measure,
     "memory": memory.measure,

@@ -18,7 +18,15 @@
 #define POLLSTER_SELECTOR_H
 #include <stdint.h>
 
-enum interest { INTEREST_READABLE = 1, INTEREST_WRITABLE = 2, INTEREST_PRIORITY = 4 };
+/* HANGUP goes with others and is not public: a pipe whose other end is gone is ready for the whole
+ * interest, whichever end it is. Programs that wait on the standard library's selectors count on
+ * it, to learn from the write end that nobody reads. */
+enum interest {
+    INTEREST_READABLE = 1,
+    INTEREST_WRITABLE = 2,
+    INTEREST_PRIORITY = 4,
+    INTEREST_HANGUP = 8
+};
 
 /* The first two are independent: ONESHOT | EDGE is a trigger too; 0 is level-triggered. KEEP is for
  * REREGISTER: the one it has. */
@@ -82,8 +90,8 @@ typedef struct {
 } change;
 
 typedef struct {
-    int fd; /* -1 where the kernel queue itself is the source, and of timers */
-    uint32_t interest;
+    int fd;            /* -1 where the kernel queue itself is the source, and of timers */
+    uint32_t interest; /* without HANGUP */
     uint32_t trigger;
     uint64_t token;
 } registration_view;

@@ -174,6 +174,27 @@ static inline void registration_end(registrations *t, uint32_t index) {
     t->free_index = index;
 }
 
+/* What an interest is told of a readiness: the directions that it has. */
+static inline uint32_t relevant_to(const registration *r, uint32_t ready) {
+    uint32_t relevant = READY_ERROR;
+    if (r->interest & INTEREST_READABLE)
+        relevant |= READY_READABLE;
+    if (r->interest & (INTEREST_READABLE | INTEREST_PRIORITY))
+        relevant |= READY_READ_CLOSED;
+    if (r->interest & INTEREST_WRITABLE)
+        relevant |= READY_WRITABLE | READY_WRITE_CLOSED;
+    if (r->interest & INTEREST_PRIORITY)
+        relevant |= READY_PRIORITY;
+    return ready & relevant;
+}
+
+/* What a pipe whose other end is gone is ready for, which `ready` says for its own direction. */
+static inline uint32_t hung_up(const registration *r, uint32_t ready) {
+    if (r->interest & INTEREST_HANGUP)
+        ready |= READY_READABLE | READY_WRITABLE;
+    return relevant_to(r, ready);
+}
+
 /* Starts the batch that the next batch_put calls fill. */
 static inline void batch_begin(registrations *t, room *b) {
     if (++t->batches == 0)

@@ -261,7 +261,8 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
-    *out = (registration_view){r->fd, r->interest, r->trigger, r->token};
+    *out =
+        (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger, r->token};
     return unlock(s, 0);
 }
 

@@ -122,7 +122,7 @@ static uint8_t kind_of(registration *r) {
  * the directions of the interest. EPOLLERR is a pipe's missing reader (poll(2)), a socket's
  * pending error, and on a datagram socket an ICMP answer that the next recv() will tell. */
 static uint32_t exceptional(registration *r, uint32_t events) {
-    uint32_t ready = 0, relevant = READY_ERROR;
+    uint32_t ready = 0;
     if (events & EPOLLIN)
         ready |= READY_READABLE;
     if (events & EPOLLOUT)
@@ -145,15 +145,9 @@ static uint32_t exceptional(registration *r, uint32_t events) {
         else
             ready |= READY_READABLE | READY_WRITABLE;
     }
-    if (r->interest & INTEREST_READABLE)
-        relevant |= READY_READABLE;
-    if (r->interest & (INTEREST_READABLE | INTEREST_PRIORITY))
-        relevant |= READY_READ_CLOSED;
-    if (r->interest & INTEREST_WRITABLE)
-        relevant |= READY_WRITABLE | READY_WRITE_CLOSED;
-    if (r->interest & INTEREST_PRIORITY)
-        relevant |= READY_PRIORITY;
-    return ready & relevant;
+    if (events & (EPOLLHUP | EPOLLERR) && kind_of(r) == KIND_PIPE)
+        return hung_up(r, ready);
+    return relevant_to(r, ready);
 }
 
 /* EPOLLERR can't be masked out: the write end of a pipe, registered READABLE, reports its missing

@@ -69,7 +69,7 @@ static bool gather_reregister(gathering *g, change *c) {
     if (is_unchanged(r, &one->before))
         return true;
     put(g, one, have & ON_READ ? ON_READ : ON_WRITE, 0); /* is the number still this file's? */
-    bool fresh = r->trigger != one->before.trigger;
+    bool fresh = kq_is_fresh(r, &one->before);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
         if (have & on && (fresh || !(kq_wanted(r) & on)))
             put(g, one, on, EV_DELETE);
@@ -139,7 +139,7 @@ static void settle_register(gathering *g, gathered *one) {
 static void settle_reregister(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state = (uint16_t)((r->state & (NO_READ | NO_WRITE)) | kq_wanted(r));
+        r->state = (uint16_t)((r->state & LASTING) | kq_wanted(r));
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }

@@ -23,6 +23,11 @@ static void delete_one(selector *s, uint32_t index, unsigned on) {
     s->all.at[index].state &= (uint16_t)~on;
 }
 
+int kq_add_anew(selector *s, uint32_t index, unsigned on) {
+    delete_one(s, index, on);
+    return add_one(s, index, on);
+}
+
 /* Both directions in one call; where that fails, one by one, to know which one it was. */
 static int add_all(selector *s, uint32_t index, unsigned on) {
     struct kevent changes[2];
@@ -98,8 +103,7 @@ int kernel_add(selector *s, uint32_t index) {
 }
 
 /* In one call: first a change that fails where the number is another file's by now, then what comes
- * or is armed again, then what goes, so that a refusal loses nothing. Adding again does not change
- * EV_CLEAR and EV_DISPATCH; with another trigger (`fresh`) a knote is deleted and added. */
+ * or is armed again, then what goes, so that a refusal loses nothing. `fresh`: see kq_is_fresh. */
 static int modify(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
     const registration *r = &s->all.at[index];
     struct kevent changes[7];
@@ -169,7 +173,7 @@ static void undo(selector *s, uint32_t index, bool fresh, unsigned have, unsigne
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
     registration *r = &s->all.at[index];
     unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_wanted(r);
-    bool fresh = r->trigger != before->trigger;
+    bool fresh = kq_is_fresh(r, before);
     if (r->interest & INTEREST_PRIORITY)
         return -ENOTSUP;
     if (!(r->state & (HUNG | STALE)) && is_unchanged(r, before))
@@ -177,7 +181,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     int result = rearm(s, index, fresh, have, want);
     if (result == 0) {
         if (!(r->state & HUNG))
-            r->state = (uint16_t)((r->state & (NO_READ | NO_WRITE)) | want);
+            r->state = (uint16_t)((r->state & LASTING) | want);
         r->state &= (uint16_t)~DISARMED;
         return 0;
     }

@@ -129,8 +129,13 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             kq_put(s, b, r, READY_READABLE);
         return;
     }
-    if (kq_wanted(r) & (e->filter == EVFILT_READ ? ON_READ : ON_WRITE))
-        kq_put(s, b, r, readiness_of(e));
+    unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
+    if (kq_asked(r) & on)
+        kq_put(s, b, r,
+               r->kind == KIND_PIPE && e->flags & EV_EOF ? hung_up(r, readiness_of(e))
+                                                         : readiness_of(e));
+    else if (kq_wanted(r) & on)
+        kq_heed((kqueue_selector *)s, b, r, e);
     if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
         kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
 }

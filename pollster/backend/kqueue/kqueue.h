@@ -46,8 +46,10 @@ typedef struct {
 #define NO_READ 32   /* write end of a pipe */
 #define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
 #define STALE 128    /* hung up, and then its number was closed or reused */
-#define GATHERED 512 /* its changes stand in a list: see batch.c */
 #define MARKED 256   /* hung up: has a disabled knote for READ, which a close would remove */
+#define GATHERED 512 /* its changes stand in a list: see batch.c */
+#define LOUD 1024    /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
+#define LASTING (NO_READ | NO_WRITE | LOUD) /* whatever the interest is */
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -96,11 +98,27 @@ static inline int apply(selector *s, const struct kevent *changes, int n) {
     return -errno;
 }
 
+/* Which knotes the interest is about. */
+static inline unsigned kq_asked(const registration *r) {
+    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
+           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
+}
+
+/* Which knotes the interest wants: with HANGUP that of a pipe's own direction, which alone can tell
+ * that the other end is gone. */
+static inline unsigned kq_wanted(const registration *r) {
+    if (r->interest & INTEREST_HANGUP && r->state & (NO_READ | NO_WRITE))
+        return r->state & NO_READ ? ON_WRITE : ON_READ;
+    return kq_asked(r);
+}
+
 /* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
  * probed, that the fd's number is still the same file's. */
 static inline unsigned flags_for(const registration *r, unsigned on) {
     if (r->state & (on == ON_READ ? NO_READ : NO_WRITE))
         return EV_ADD | EV_DISABLE;
+    if (!(kq_asked(r) & on)) /* it is there for the hang-up alone */
+        return EV_ADD | EV_ENABLE | (r->state & LOUD ? 0u : EV_CLEAR);
     return EV_ADD | EV_ENABLE | (r->trigger & TRIGGER_EDGE ? EV_CLEAR : 0u) |
            (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
 }
@@ -117,15 +135,18 @@ static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
     return apply(s, &probe, 1) == 0;
 }
 
-/* Which knotes the interest wants. */
-static inline unsigned kq_wanted(const registration *r) {
-    return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
-           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
+/* Whether knotes that stay get other flags: adding again does not change EV_CLEAR and EV_DISPATCH,
+ * so they are deleted and added. */
+static inline bool kq_is_fresh(const registration *r, const registration *before) {
+    return r->trigger != before->trigger ||
+           (r->interest != before->interest && r->state & (NO_READ | NO_WRITE) &&
+            (r->interest | before->interest) & INTEREST_HANGUP);
 }
 
-/* changes.c. Tells files and pipes by their type; and why a knote that is to be deleted is
- * not there: 0 where that is as good. */
+/* changes.c. Tells files and pipes by their type; gives one knote the flags that it is to have by
+ * now; and why a knote that is to be deleted is not there: 0 where that is as good. */
 int kq_look_at(registration *r);
+int kq_add_anew(selector *s, uint32_t index, unsigned on);
 int kq_explain_missing(selector *s, uint32_t index);
 
 /* kqueue.c: puts a readiness into the batch, as the trigger allows. */
@@ -137,6 +158,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index);
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
+void kq_heed(kqueue_selector *k, room *b, registration *r, const struct kevent *e);
 
 /* user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
  * sees it. */

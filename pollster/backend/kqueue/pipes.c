@@ -85,8 +85,22 @@ void kq_put_hung(kqueue_selector *k, room *b, int places) {
             continue;
         if (--places == 0)
             k->hung_next = (k->hung_next + turn + 1) % count;
-        kq_put(&k->common, b, r, READY_WRITABLE | READY_WRITE_CLOSED);
+        kq_put(&k->common, b, r, hung_up(r, READY_WRITABLE | READY_WRITE_CLOSED));
         if (r->trigger)
             set_due(k, r, false);
     }
+}
+
+/* What HANGUP's knote says, of the direction that nobody asked about. As long as both ends are
+ * there only edges come of it, and nothing is reported; once the other one is gone it is told as a
+ * level is. A FIFO may get another one. */
+void kq_heed(kqueue_selector *k, room *b, registration *r, const struct kevent *e) {
+    bool is_gone = e->flags & EV_EOF;
+    if (is_gone)
+        kq_put(&k->common, b, r, hung_up(r, 0));
+    if (r->trigger || is_gone == !!(r->state & LOUD))
+        return;
+    r->state ^= LOUD;
+    kq_add_anew(&k->common, index_of(&k->common.all, r),
+                e->filter == EVFILT_READ ? ON_READ : ON_WRITE);
 }
