@@ -24,5 +24,15 @@ class Interest(Flag, boundary=STRICT):
     PRIORITY = 4
 
 
+_HANGUP = 8  # as selector.h has it
+
+
+def _with_hangup(number: int) -> Interest:
+    """Returns what only `pollster.selectors` registers: no combination of public ones makes it."""
+    made = object.__new__(Interest)
+    made._name_, made._value_ = f"{Interest(number).name}|HANGUP", number | _HANGUP
+    return made
+
+
 # Each at the number that selector.h has for it. The C code finds them by identity.
-interests = tuple(map(Interest, range(8)))
+interests = (*map(Interest, range(_HANGUP)), *map(_with_hangup, range(_HANGUP)))

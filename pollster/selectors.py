@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pollster._uncopied import Uncopied
 from pollster.events import Events
-from pollster.interest import Interest
+from pollster.interest import Interest, interests
 from pollster.poll import Poll
 from pollster.registry import Registry
 from pollster.source import HasFileno, Source, SourceLike
@@ -28,7 +28,7 @@ _DESCRIPTOR_MAX = (1 << 31) - 1
 
 # What is registered for a descriptor: INTEREST_HANGUP of selector.h, which users do not have, too.
 _HANGUP = 8
-_INTERESTS = tuple(int.__new__(Interest, events | _HANGUP) for events in range(_EVENTS + 1))
+_INTERESTS = interests[_HANGUP:]
 
 
 class PollsterSelector(BaseSelector, Uncopied):
