@@ -11,6 +11,7 @@ from pollster.registry import Batch, Registration, Registry
 from pollster.signals import Signals
 from pollster.slab import Slab
 from pollster.source import HasFileno, Source, SourceLike
+from pollster.stats import Stats
 from pollster.timer import Timer
 from pollster.token import Token
 from pollster.trigger import Trigger
@@ -36,6 +37,7 @@ __all__ = [
     "Slab",
     "Source",
     "SourceLike",
+    "Stats",
     "Timer",
     "Token",
     "Trigger",

@@ -10,6 +10,7 @@ from pollster.backend.selector import Selector
 from pollster.events import Events
 from pollster.registry import Registry
 from pollster.source import ReadableOnly
+from pollster.stats import Stats
 
 __all__ = ["Poll"]
 
@@ -103,6 +104,20 @@ class Poll(ReadableOnly, Uncopied):
         False
         """
         return self._wait(self._events if events is None else events, timeout)
+
+    def stats(self) -> Stats:
+        """Returns what this Poll has done, in numbers; see `Stats`.
+
+        They are counted where they happen, at no price to speak of. A closed Poll gives the last
+        ones. Raises `RuntimeError` in a forked child.
+
+        >>> from pollster import Poll
+        >>> with Poll() as poll:
+        ...     _ = poll.poll(timeout=0)
+        ...     poll.stats().timeouts
+        1
+        """
+        return Stats(*self._selector.stats())
 
     def fileno(self) -> int:
         """Returns the queue's descriptor. Raises `ValueError` once the Poll is closed."""

@@ -113,6 +113,25 @@ typedef struct {
     char text[128]; /* the number as the headers name it */
 } raw_field;
 
+/* What a selector has done since it was opened, and what it has now. */
+typedef struct {
+    uint64_t polls;       /* waits that came to an end, */
+    uint64_t timeouts;    /* those of them that found nothing, */
+    uint64_t interrupts;  /* and what a signal made begin again: EINTR */
+    uint64_t events;      /* entries of batches */
+    uint64_t stale;       /* what the kernel told of registrations that had ended */
+    uint64_t wakes_asked; /* by waker_wake */
+    uint64_t wakes_told;
+    uint64_t waits;   /* system calls that wait, or only look, */
+    uint64_t changes; /* and those that change what is registered or set */
+    uint64_t ghosts;  /* epoll: closed sources that went on reporting, */
+    uint64_t moves;   /* and new queues that left some behind */
+    uint64_t registrations;
+    uint64_t registrations_most;
+    uint64_t timers;     /* those that are set */
+    uint64_t hung_pipes; /* kqueue: pipes without a reader, which it does not report itself */
+} stats;
+
 /* What a kernel may have or lack, found out by trying it, for people who look for a fault. */
 typedef struct {
     const char *name;
@@ -161,6 +180,9 @@ int selector_view(selector *s, uint32_t index, registration_view *out);
 
 /* The token of a registration. -ENOENT: it has ended. */
 int selector_token(selector *s, registration_id id, uint64_t *out);
+
+/* -ECHILD; of a closed selector the last figures. */
+int selector_stats(selector *s, stats *out);
 
 /* 0, or why the selector can't be used: -ESHUTDOWN, -ECHILD. */
 int selector_check(selector *s);

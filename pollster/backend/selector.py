@@ -83,6 +83,14 @@ class Selector(_python.Selector):
             what = "queues are nested too deeply, or in a circle"
         return OSError(number, f"{os.strerror(number)}: {what}{_cure(number)}")
 
+    def stats(self) -> list[int]:
+        """Returns the numbers of selector.h's `stats`, in its order. Raises what `failure` does."""
+        numbers = self.ffi.new("stats *")
+        code = self.lib.selector_stats(self.handle, numbers)
+        if code < 0:
+            raise self.failure(-code, "no figures")
+        return list(self.ffi.cast("uint64_t *", numbers)[0 : self.ffi.sizeof("stats") // 8])
+
     def find(self, fd: int) -> int:
         """Returns the index of what is registered for a descriptor; 0 where nothing is."""
         index: int = self.lib.selector_find(self.handle, fd)

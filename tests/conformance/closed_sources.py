@@ -123,6 +123,20 @@ def _(world: World) -> None:
     assert registered(world) == []
 
 
+@case("R9", "a silent ghost does not keep one that reports from being left", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    reader, _ = world.one_way()
+    world.register(reader, 2, R)
+    world.keep_fd(os.dup(reader.fd))
+    number, _ = ghost(world, 1)
+    reader.close()
+    for _ in range(OFTEN):
+        if not world.poll.poll(timeout=0).raw():
+            break
+    assert world.poll.poll(timeout=0).raw() == ()  # what is only dropped would be spun on
+    world.deregister(number)
+
+
 @case("R9", "a ghost does not report for the number's next owner", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     reader, writer = world.one_way()

@@ -25,6 +25,9 @@ struct selector {
     atomic_int closed;
     atomic_int open; /* fd is yet to be closed */
     unsigned forks;  /* whose process it is */
+    stats done;      /* guarded by the lock, but for what is counted without it: */
+    atomic_ulong wakes;
+    atomic_ulong changes;
 };
 
 /* How much memory a selector takes: the kernel file's own structure begins with a selector. */
@@ -87,6 +90,11 @@ void kernel_waker_close(selector *s, const registration *r);
 /* (locked) Makes the queue ready when a deadline has come, until it is set anew; at once where it
  * has passed; NEVER: not any more. */
 int kernel_set_timer(selector *s, int64_t deadline);
+
+/* Counts a system call that changes something. */
+static inline void count_change(selector *s) {
+    atomic_fetch_add_explicit(&s->changes, 1, memory_order_relaxed);
+}
 
 /* Around what uses s->fd without the lock. -ESHUTDOWN: it is closed, and to be left all the same;
  * -ECHILD: it is a forked parent's, and not to be left. */

@@ -64,6 +64,10 @@ typedef struct {
     uint32_t room_watches;
 
     uint32_t batches; /* the number of the last batch */
+
+    uint32_t live; /* how many there are, */
+    uint32_t most; /* and have been at once */
+    uint64_t wakes_told;
 } registrations;
 
 /* Makes room for `wanted` elements. What is new is not touched: memory that is never used is never
@@ -150,6 +154,8 @@ static inline int64_t registration_new(registrations *t, int fd, uint64_t token,
                                   .trigger = trigger & 15,
                                   .kind = KIND_UNKNOWN};
     next_generation(&t->at[index]);
+    if (++t->live > t->most)
+        t->most = t->live;
     return index;
 }
 
@@ -169,6 +175,7 @@ static inline void registration_end(registrations *t, uint32_t index) {
     registration *r = &t->at[index];
     if (r->fd >= 0 && (uint32_t)r->fd < t->extent_by_fd && t->by_fd[r->fd] == index)
         t->by_fd[r->fd] = 0;
+    t->live--;
     r->kind = KIND_FREE;
     r->place = t->free_index;
     t->free_index = index;
@@ -212,6 +219,7 @@ static inline void batch_put(registrations *t, room *b, registration *r, uint32_
         *place_in(b, r) |= (uint64_t)readiness << ENTRY_READINESS;
         return;
     }
+    t->wakes_told += r->kind == KIND_WAKER;
     r->batch = t->batches;
     r->place = (uint32_t)b->filled++;
     *place_in(b, r) = (uint64_t)r->generation << ENTRY_GENERATION |

@@ -277,6 +277,21 @@ int selector_token(selector *s, registration_id id, uint64_t *out) {
     return unlock(s, 0);
 }
 
+int selector_stats(selector *s, stats *out) {
+    int result = lock(s);
+    if (result < 0)
+        return result;
+    *out = s->done;
+    out->wakes_asked = atomic_load(&s->wakes);
+    out->wakes_told = s->all.wakes_told;
+    out->changes = atomic_load(&s->changes);
+    out->registrations = s->all.live;
+    out->registrations_most = s->all.most;
+    uint32_t set = atomic_load(&s->timers.count), dead = s->timers.dead;
+    out->timers = set > dead ? set - dead : 0;
+    return unlock(s, 0);
+}
+
 int selector_check(selector *s) {
     int result = lock_open(s);
     return result < 0 ? result : unlock(s, 0);
@@ -303,6 +318,15 @@ void batch_free(batch *seen) {
     release(s);
 }
 
+/* (locked) Counts what a turn of a wait came to; `ends`: it was the last one. */
+static void count_turn(selector *s, const room *b, int result, bool ends) {
+    s->done.waits += b->places > 0;
+    s->done.interrupts += result == -EINTR;
+    s->done.polls += ends && result != -EINTR;
+    s->done.timeouts += ends && result == 0;
+    s->done.events += result > 0 ? (uint64_t)result : 0;
+}
+
 static int wait_open(selector *s, room *b, int64_t timeout) {
     int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
     for (int turn = 1;; turn++) {
@@ -310,6 +334,12 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
         int64_t limit = timers_any(s) ? timers_limit(s, b, timeout) : timeout;
         int n = b->places ? kernel_wait(s, b, limit) : 0;
         int result = n;
+        if (timeout > 0) {
+            timeout = deadline - monotonic();
+            if (timeout < 0)
+                timeout = 0;
+        }
+        b->seen.remaining = timeout;
         pthread_mutex_lock(&s->all.lock);
         b->seen.taken = 0;
         if (atomic_load(&s->closed)) {
@@ -321,15 +351,11 @@ static int wait_open(selector *s, room *b, int64_t timeout) {
             timers_put(s, b);
             result = b->filled;
         }
-        pthread_mutex_unlock(&s->all.lock);
-        if (timeout > 0) {
-            timeout = deadline - monotonic();
-            if (timeout < 0)
-                timeout = 0;
-        }
-        b->seen.remaining = timeout;
         /* A batch of nothing but stale entries may have kept others out. */
-        if (result || (timeout == 0 && (n < b->places || turn > STALE_TURNS)))
+        bool ends = result || (timeout == 0 && (n < b->places || turn > STALE_TURNS));
+        count_turn(s, b, result, ends);
+        pthread_mutex_unlock(&s->all.lock);
+        if (ends)
             return result;
         /* While they come in a row no signal can interrupt the kernel. */
         if (turn % SIGNALS_EVERY == 0)

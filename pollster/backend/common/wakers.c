@@ -43,6 +43,7 @@ int waker_wake(waker *w) {
         return -ENOENT;
     int result = enter(s);
     if (result == 0) {
+        atomic_fetch_add_explicit(&s->wakes, 1, memory_order_relaxed);
         __atomic_add_fetch(&w->users, 1, __ATOMIC_SEQ_CST);
         bool closed = __atomic_load_n(&w->closed, __ATOMIC_SEQ_CST);
         result = closed ? -ENOENT : kernel_waker_wake(s, w);

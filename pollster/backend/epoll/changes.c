@@ -17,6 +17,7 @@ int ep_control(int epoll, selector *s, int operation, uint32_t index) {
         change.events |= EPOLLONESHOT;
     if (r->state & DISARMED)
         change.events = EPOLLONESHOT; /* a hang-up comes all the same, once, and is dropped */
+    count_change(s);
     return epoll_ctl(epoll, operation, r->fd, &change) < 0 ? -errno : 0;
 }
 
@@ -41,8 +42,17 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     return result == -EPERM ? -ENOENT : result;
 }
 
+/* The number of a closed source may be the next one that this queue takes for itself. */
+static bool is_own(const epoll_selector *e, int fd) {
+    return fd == e->kick || fd == e->front || fd == e->common.timers.fd;
+}
+
 int kernel_delete(selector *s, uint32_t index) {
-    if (epoll_ctl(s->fd, EPOLL_CTL_DEL, s->all.at[index].fd, NULL) == 0 || errno == EBADF)
+    int fd = s->all.at[index].fd;
+    count_change(s);
+    if (epoll_ctl(s->fd, EPOLL_CTL_DEL, fd, NULL) == 0 || errno == EBADF)
+        return 0;
+    if (errno == ENOENT && is_own((epoll_selector *)s, fd))
         return 0;
     return errno == EPERM ? -ENOENT : -errno;
 }

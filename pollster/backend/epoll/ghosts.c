@@ -23,6 +23,11 @@ static bool is_ghost(selector *s, const registration *r) {
     return errno != EEXIST;
 }
 
+static void found_ghost(selector *s, registration *r) {
+    r->state |= GHOST;
+    s->done.ghosts++;
+}
+
 /* Moves everything but ghosts to a new epoll under the old number. Edges may be told again (R5).
  * Where it fails, the next reports of the ghost try again. */
 static void move(epoll_selector *e) {
@@ -36,7 +41,7 @@ static void move(epoll_selector *e) {
         if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->state & GHOST)
             continue;
         if (is_ghost(s, r))
-            r->state |= GHOST;
+            found_ghost(s, r);
         else if (ep_control(fresh, s, EPOLL_CTL_ADD, i) < 0)
             goto end;
     }
@@ -46,6 +51,7 @@ static void move(epoll_selector *e) {
      * forked child's copy keeps it alive, so the front is told. */
     if (ep_send_waiters_away(e) < 0)
         goto end;
+    s->done.moves++;
     if (e->front >= 0)
         epoll_ctl(e->front, EPOLL_CTL_DEL, s->fd, NULL);
     if (dup3(fresh, s->fd, O_CLOEXEC) < 0)
@@ -62,13 +68,14 @@ static void check_batch(epoll_selector *e, const room *b, int n) {
         registration *r = registration_at(&e->common.all, entries[i].data.u64);
         if (!r || r->kind == KIND_WAKER || r->state & GHOST || !is_ghost(&e->common, r))
             continue;
-        r->state |= GHOST;
+        found_ghost(&e->common, r);
         e->stale = STALE_MAX;
     }
 }
 
 void ep_check_ghosts(epoll_selector *e, const room *b, int n, uint32_t stale) {
     e->stale += stale;
+    e->common.done.stale += stale;
     if (e->common.all.batches % CHECK_EVERY == 0)
         check_batch(e, b, n);
     if (e->stale >= STALE_MAX)

@@ -32,6 +32,7 @@ int kernel_set_timer(selector *s, int64_t deadline) {
         when.it_value.tv_nsec = (long)(deadline % NANOSECONDS);
     }
     int result = s->timers.fd < 0 ? open_timer(s) : 0;
+    count_change(s);
     if (result == 0 && timerfd_settime(s->timers.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
         result = -errno;
     return result;

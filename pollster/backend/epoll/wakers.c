@@ -33,6 +33,7 @@ int kernel_waker_wake(selector *s, const waker *w) {
 }
 
 void kernel_waker_close(selector *s, const registration *r) {
+    count_change(s);
     epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
     close(r->fd);
 }

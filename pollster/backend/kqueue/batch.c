@@ -159,8 +159,10 @@ static void settle_deregister(gathering *g, gathered *one) {
 static void flush(gathering *g) {
     const struct timespec at_once = {0, 0};
     g->told = 0;
-    if (g->filled)
+    if (g->filled) {
+        count_change(g->s);
         g->told = kevent(g->s->fd, g->list, g->filled, g->list, g->filled, &at_once);
+    }
     for (int i = 0; i < g->queued; i++) {
         gathered *one = &g->queue[i];
         g->s->all.at[one->index].state &= (uint16_t)~GATHERED;

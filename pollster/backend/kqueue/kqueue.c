@@ -118,6 +118,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
     if (!r) { /* the bell, the timer, or stale */
         if (e->filter == EVFILT_TIMER)
             s->timers.armed = 0; /* it has come, and is gone */
+        else if (key_from(e->udata) != key_of(OWN_INDEX, 0))
+            s->done.stale++;
         return;
     }
     if (r->kind == KIND_WAKER) {
@@ -145,6 +147,7 @@ static void ask_aside(selector *s, room *b, const struct kevent *knotes, int n) 
     const struct timespec at_once = {0, 0};
     struct kevent told[ASIDE_MAX];
     int aside = kqueue();
+    s->done.waits++;
     if (aside < 0)
         return;
     int count = kevent(aside, knotes, n, told, n, &at_once);
@@ -197,6 +200,7 @@ int kernel_decode(selector *s, room *b, int n) {
         asked = b->places - b->filled;
         if (!full || asked == 0 || taken + asked > ENTRIES_PER_PLACE * b->capacity)
             break;
+        s->done.waits++;
         n = kevent(s->fd, NULL, 0, entries + taken, asked, &at_once);
         if (n <= 0)
             break;

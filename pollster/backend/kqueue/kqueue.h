@@ -93,7 +93,10 @@ static inline struct kevent change_of(ident_t ident, filter_t filter, unsigned f
 /* Applies changes up to the first that fails. There is no room for events, so that none is
  * swallowed. EINTR: all of them were applied (kevent(2), ERRORS). */
 static inline int apply(selector *s, const struct kevent *changes, int n) {
-    if (n == 0 || kevent(s->fd, changes, n, NULL, 0, NULL) == 0 || errno == EINTR)
+    if (n == 0)
+        return 0;
+    count_change(s);
+    if (kevent(s->fd, changes, n, NULL, 0, NULL) == 0 || errno == EINTR)
         return 0;
     return -errno;
 }

@@ -33,6 +33,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index) {
     while (k->hung[i] != index)
         i++;
     k->hung[i] = k->hung[--k->hung_count];
+    k->common.done.hung_pipes--;
 }
 
 int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
@@ -48,6 +49,7 @@ int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
             r->state |= MARKED;
         }
         k->hung[k->hung_count++] = index;
+        k->common.done.hung_pipes++;
         r->state = (uint16_t)((r->state | HUNG) & ~ON_WRITE);
     }
     set_due(k, r, due);
