@@ -179,6 +179,9 @@ class Registry(_python.Registry, Uncopied):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __bool__(self) -> bool:
+        return True  # `registry or another` asks for None, not for how many it has
+
     def __contains__(self, source: SourceLike) -> bool:
         return self.find(source) is not None
 

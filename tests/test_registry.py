@@ -209,6 +209,13 @@ def test_what_is_registered_is_counted_and_found(poll, fds, unix_pair) -> None:
     inner.close()
 
 
+def test_a_registry_is_true_also_while_it_has_nothing(poll) -> None:
+    with poll.registry.batch() as changes:
+        assert [len(poll.registry), len(changes)] == [0, 0]
+        assert poll.registry
+        assert changes
+
+
 def test_a_closed_source_is_found_until_it_is_deregistered(poll) -> None:
     ours, peer = socket.socketpair()
     with ours, peer:
