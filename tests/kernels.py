@@ -29,9 +29,14 @@ def emulated() -> str:
 def systems(backend: str) -> tuple[str, ...]:
     """Names the kernel behind a back end, as uname(1) does, and its release where that counts."""
     system, _, release, *_ = os.uname()
-    if (backend, system) == ("kqueue", "Linux") and "KQUEUE_KERNEL" in os.environ:
+    if (backend, system) == ("kqueue", "Linux"):
         return EMULATED[emulated()]
     return (system, f"{system} {release.partition('.')[0]}")
+
+
+def has_two_way_pipes(backend: str) -> bool:
+    """Whether both ends of a pipe can be read and written there: pipe(2)."""
+    return not {"FreeBSD", "OpenBSD", "DragonFly"}.isdisjoint(systems(backend))
 
 
 def mark_shutdowns() -> None:

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
+from kernels import has_two_way_pipes
 
 import pollster.backend
 from pollster import (
@@ -54,17 +55,20 @@ class End:
     is_open: bool = True
     is_shut: bool = False  # its own sending side
 
-    def ready(self, interest: Interest) -> set[str]:
-        """The predicates that hold now, for an interest."""
+    def ready(self, interest: Interest, two_way: bool) -> set[str]:
+        """The predicates that hold now, for an interest.
+
+        `two_way`: whether this kernel's pipes can be read and written at both ends.
+        """
         assert self.peer is not None
         names: set[str] = set()
         ended = not self.peer.is_open or self.peer.is_shut
-        if interest & R and self.reads:
+        if interest & R and (self.reads or two_way):
             if self.unread or ended:
                 names.add("readable")
             if ended:
                 names.add("read_closed")
-        if interest & W and self.writes:
+        if interest & W and (self.writes or two_way):
             names.add("writable")
             if not self.peer.is_open:
                 names.add("write_closed")
@@ -90,6 +94,11 @@ class Watcher:
 
     poll: Poll
     by_fd: dict[int, Registered] = field(default_factory=dict)
+
+    @property
+    def two_way(self) -> bool:
+        """Whether its kernel's pipes go both ways."""
+        return has_two_way_pipes(self.poll.backend)
 
 
 def predicates(event: Event) -> set[str]:
@@ -266,7 +275,7 @@ class Programs(RuleBasedStateMachine):
             for registered in watcher.by_fd.values()
             if registered.armed
             and registered.end.is_open
-            and (ready := registered.end.ready(registered.interest))
+            and (ready := registered.end.ready(registered.interest, watcher.two_way))
         }
 
     def check(self, watcher: Watcher, events: Events, capacity: int) -> None:

@@ -116,7 +116,7 @@ def _(world: World) -> None:
     triggers=WHOLE,
     gates=(
         Gate(
-            ("FreeBSD", "OpenBSD"),
+            ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: both ends are truly writable",
             "pipe(2)",
             kinds=("pipe",),
@@ -181,7 +181,7 @@ def _(world: World) -> None:
     "the wrong end of a broken pipe takes nobody's place",
     gates=(
         Gate(
-            ("FreeBSD", "OpenBSD"),
+            ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: both ends are truly writable",
             "pipe(2)",
         ),

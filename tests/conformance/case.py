@@ -22,7 +22,16 @@ LEVEL, EDGE = Trigger.LEVEL, Trigger.EDGE
 ONESHOT, EDGE_ONESHOT = Trigger.ONESHOT, Trigger.EDGE_ONESHOT
 EVERY_TRIGGER = tuple(Trigger)
 
-SYSTEMS = ("Linux", "Darwin", "FreeBSD", "FreeBSD 14", "NetBSD", "OpenBSD", "DragonFly")
+SYSTEMS = (
+    "Linux",
+    "Darwin",
+    "FreeBSD",
+    "FreeBSD 14",
+    "FreeBSD 15",
+    "NetBSD",
+    "OpenBSD",
+    "DragonFly",
+)
 EMULATED = "tests/kqueue"  # the tests' own kqueue for Linux; its README says what it can't do
 RULES = tuple(f"R{number}" for number in range(1, 22))
 

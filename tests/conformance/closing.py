@@ -492,7 +492,28 @@ def _(world: World) -> None:
     world.expect({1: READABLE})
 
 
-@case("R3", "the write end of a pipe says nothing of reading", kinds=PIPES)
+def the_write_end_comes_to_its_end(world: World) -> None:
+    reader, writer = world.one_way("pipe")
+    world.register(writer, 1, R)
+    world.expect({})
+    reader.close()
+    world.expect({1: READ_CLOSED})
+
+
+@case(
+    "R3",
+    "the write end of a pipe says nothing of reading",
+    kinds=PIPES,
+    gates=(
+        Gate(
+            ("FreeBSD", "OpenBSD", "DragonFly"),
+            "pipes go both ways there: the write end can be read, and is told of its end",
+            "pipe(2); seen on FreeBSD 15.1",
+            the_write_end_comes_to_its_end,
+            kinds=("pipe",),
+        ),
+    ),
+)
 def _(world: World) -> None:
     reader, writer = world.one_way(world.kind)
     world.register(writer, 1, R)
@@ -513,7 +534,7 @@ def both_ends_are_writable(world: World) -> None:
     "the read end of a pipe says nothing of writing",
     gates=(
         Gate(
-            ("FreeBSD", "OpenBSD"),
+            ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: both ends are truly writable",
             "pipe(2)",
             both_ends_are_writable,

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from case import LEVEL, Gate, case
+from case import EDGE, LEVEL, Gate, case
 from sources import (
     BOUNDED,
     DATAGRAMS,
@@ -89,7 +89,8 @@ def _(world: World) -> None:
     peer.send(b"xy")
     world.expect({1: READABLE})
     ours.recv(1)
-    world.again()
+    if world.kind not in PIPES or world.trigger != EDGE:
+        world.again()  # of a pipe on FreeBSD an edge follows, which R5 allows
     world.rearm()
     world.expect({1: READABLE})
     ours.recv(1)

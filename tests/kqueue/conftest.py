@@ -23,6 +23,7 @@ def system(pytestconfig: pytest.Config) -> LinuxKqueue:
         pytest.skip("whether this kqueue keeps to what was recorded is seen with CPython's signals")
     system = LinuxKqueue(build(Path(pytestconfig.cache.mkdir("kqueue"))))
     system.be_kernel(DEFAULT)  # whatever KQUEUE_KERNEL says of the others
+    system.misbehave("prompt", 1)
     return system
 
 

@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -67,6 +69,11 @@ static int access_mode(int fd) {
     return fcntl(fd, F_GETFL) & O_ACCMODE;
 }
 
+/* Of the read end of a pipe that goes both ways the writer is the reader. */
+static bool other_end_is_gone(int fd) {
+    return revents(fd) & (access_mode(fd) == O_WRONLY ? POLLERR : POLLHUP);
+}
+
 static enum kind socket_kind(int fd) {
     int domain = option(fd, SO_DOMAIN), type = option(fd, SO_TYPE);
     if (type == SOCK_STREAM && domain == AF_UNIX)
@@ -89,6 +96,18 @@ static enum kind kind_of(int fd, mode_t mode) {
     return KIND_POLLED;
 }
 
+int kqueue_fcntl(int fd, int command, ...) {
+    struct stat st;
+    va_list list;
+    va_start(list, command);
+    long argument = va_arg(list, long); /* none, an int or a pointer: Linux takes what it needs */
+    va_end(list);
+    int result = fcntl(fd, command, argument);
+    bool is_pipe = command == F_GETFL && result >= 0 && kernel_has(TWO_WAY_PIPES) &&
+                   fstat(fd, &st) == 0 && kind_of(fd, st.st_mode) == KIND_PIPE;
+    return is_pipe ? (result & ~O_ACCMODE) | O_RDWR : result;
+}
+
 /* A file can be opened twice and have one inode; epoll, which would tell the two apart, refuses it.
  * So the open file itself is marked: F_SETSIG belongs to it, and means nothing without O_ASYNC. */
 static void mark(struct descriptor *d) {
@@ -106,12 +125,16 @@ int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uin
     d->kind = kind_of(fd, st.st_mode);
     struct kqueue *inner = kqueue_find(fd);
     if (inner) {
-        if (writing || (inner->fd == epoll && !kernel_has(OWN_QUEUE)))
-            return EINVAL; /* recorded: "nesting" */
+        if (writing)
+            return kernel_has(NO_WRITABLE_QUEUE) ? EOPNOTSUPP : EINVAL; /* recorded: "nesting" */
+        if (inner->fd == epoll && !kernel_has(OWN_QUEUE))
+            return EINVAL;
+        if (kernel_has(LEVELS) && !kqueue_rises(epoll, inner))
+            return EINVAL;
         d->kind = KIND_KQUEUE;
         d->queue = inner->serial;
     }
-    if (d->kind == KIND_PIPE && writing && revents(fd) & POLLERR) {
+    if (d->kind == KIND_PIPE && writing && other_end_is_gone(fd)) {
         if (kernel_has(EPIPE_OF_PIPE))
             return EPIPE;
         if (kernel_has(EBADF_OF_PIPE))
@@ -130,6 +153,8 @@ int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uin
     if (errno == EEXIST)
         return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
     bool is_nested = d->kind == KIND_KQUEUE && (errno == EINVAL || errno == ELOOP);
+    if (errno == EPERM && d->kind == KIND_POLLED && kernel_has(EINVAL_OF_DEVICE))
+        return EINVAL;
     if (errno == EPERM && d->kind == KIND_POLLED)
         d->kind = KIND_DEVICE;
     else if (errno != EPERM && !is_nested)
@@ -148,6 +173,17 @@ int descriptor_attach_named(struct descriptor *d, int fd, struct stat *st) {
         return EINVAL; /* recorded: "EVFILT_VNODE", the last line */
     mark(d);
     return 0;
+}
+
+int descriptor_attach_except(struct descriptor *d, int fd, int epoll) {
+    struct stat st;
+    struct epoll_event event = {.events = EPOLLPRI | EPOLLET};
+    if (fstat(fd, &st) < 0)
+        return errno;
+    if (!S_ISSOCK(st.st_mode))
+        return EINVAL;
+    *d = (struct descriptor){.fd = fd, .epoll = epoll, .kind = socket_kind(fd)};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
 void descriptor_detach(struct descriptor *d) {
@@ -263,23 +299,40 @@ static struct condition look_packet(struct descriptor *d) {
     return c;
 }
 
+static struct condition look_fifo_of_vnodes(struct descriptor *d) {
+    int64_t inside = unread(d->fd);
+    int64_t data = d->writing ? fcntl(d->fd, F_GETPIPE_SZ) - inside : inside;
+    return (struct condition){.ready = data != 0, .data = data};
+}
+
+/* The other direction's filter of an end that has one direction. */
+static struct condition look_wrong_end(struct descriptor *d) {
+    if (d->kind == KIND_FIFO || kernel_has(MUTE_WRONG_END))
+        return (struct condition){.ready = false};
+    bool eof = other_end_is_gone(d->fd);
+    /* Recorded: "pipe: WRITE filter on the read end"; of the end: filt_piperead(), all kernels'. */
+    if (d->writing)
+        return (struct condition){
+            .ready = true, .eof = eof, .last = eof && kernel_has(EOF_DROPS), .data = PIPE_BUF};
+    return (struct condition){.ready = eof, .eof = eof};
+}
+
 static struct condition look_pipe(struct descriptor *d, int64_t lowat) {
     int now = revents(d->fd), mode = access_mode(d->fd);
+    if (mode == (d->writing ? O_RDONLY : O_WRONLY))
+        return look_wrong_end(d);
+    if (d->kind == KIND_FIFO && kernel_has(VNODE_FIFO))
+        return look_fifo_of_vnodes(d);
     int64_t inside = unread(d->fd);
     if (d->writing) {
         struct condition c = {.data = fcntl(d->fd, F_GETPIPE_SZ) - inside};
-        c.eof = now & POLLERR;
+        c.eof = now & POLLERR || (d->kind == KIND_FIFO && kernel_has(FIFO_WRITE_EOF));
         c.last = c.eof && d->kind == KIND_PIPE && kernel_has(EOF_DROPS);
         /* Linux leaves a pipe as full as it was when its reader went. */
         c.unheard = c.eof && d->kind == KIND_PIPE && !(now & POLLOUT) && kernel_has(MUTE_FULL_PIPE);
-        /* Recorded: "pipe: WRITE filter on the read end". */
-        c.ready = c.eof || now & POLLOUT || (d->kind == KIND_PIPE && mode == O_RDONLY);
+        c.ready = c.eof || now & POLLOUT;
         return c;
     }
-    if (d->kind == KIND_FIFO && mode == O_WRONLY)
-        return (struct condition){.ready = false};
-    if (mode == O_WRONLY) /* nothing to read, but an end: filt_piperead() of every kernel's pipes */
-        return (struct condition){.ready = now & POLLERR, .eof = now & POLLERR};
     struct condition c = {.data = inside, .eof = now & POLLHUP};
     c.ready = c.eof || inside >= (lowat > 0 ? lowat : 1);
     return c;
@@ -310,8 +363,20 @@ static struct condition look_file(const struct descriptor *d) {
     return c;
 }
 
+/* The master of a terminal, not its slave. */
+static bool is_master(int fd) {
+    unsigned int number;
+    return ioctl(fd, TIOCGPTN, &number) == 0;
+}
+
 static struct condition look_polled(const struct descriptor *d) {
     int now = revents(d->fd);
+    struct stat st;
+    bool hung_up = now & POLLHUP && fstat(d->fd, &st) == 0 && S_ISCHR(st.st_mode);
+    if (hung_up && kernel_has(TTY_MUTE))
+        return (struct condition){.ready = false};
+    if (hung_up && d->writing && kernel_has(TTY_READ_ONLY_EOF))
+        return (struct condition){.ready = !is_master(d->fd)};
     struct condition c = {.eof = now & POLLHUP};
     c.data = d->writing ? 0 : unread(d->fd);
     c.ready = c.eof || now & (d->writing ? POLLOUT : POLLIN);
@@ -340,6 +405,14 @@ struct condition descriptor_look(struct descriptor *d, int64_t lowat) {
         break;
     }
     return look_polled(d);
+}
+
+bool descriptor_is_of_the_network(const struct descriptor *d) {
+    return d->kind == KIND_TCP || (d->kind == KIND_PACKET && option(d->fd, SO_DOMAIN) != AF_UNIX);
+}
+
+bool descriptor_is_drained(const struct descriptor *d) {
+    return !d->writing && (d->kind == KIND_PIPE || d->kind == KIND_FIFO);
 }
 
 /* Linux wakes readers and writers alike whenever a socket's state changes, whichever side it was.

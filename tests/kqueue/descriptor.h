@@ -51,10 +51,16 @@ bool unix_peer_is_gone(int fd);
 int descriptor_attach(struct descriptor *d, int fd, bool writing, int epoll, uint64_t serial);
 /* Fills d and *st for a file that has a name, registering nothing; EINVAL for everything else. */
 int descriptor_attach_named(struct descriptor *d, int fd, struct stat *st);
+/* Fills d and has the epoll, which is this descriptor's alone, told of out-of-band data; EINVAL for
+ * what is no socket. */
+int descriptor_attach_except(struct descriptor *d, int fd, int epoll);
 void descriptor_detach(struct descriptor *d);
 /* Was the number closed, or does it name another open file by now? */
 bool descriptor_is_stale(const struct descriptor *d);
 struct condition descriptor_look(struct descriptor *d, int64_t lowat);
+bool descriptor_is_of_the_network(const struct descriptor *d);
+/* Is it the end that a pipe or FIFO is read from? */
+bool descriptor_is_drained(const struct descriptor *d);
 /* Does a notification between two looks mean a new event, or was it about something else? */
 bool descriptor_is_news(const struct condition *was, const struct condition *is);
 

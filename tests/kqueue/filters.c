@@ -114,6 +114,8 @@ const struct filter *filter_find(int filter) {
         return &signal_filter;
     case EVFILT_TIMER:
         return &timer_filter;
+    case EVFILT_EXCEPT:
+        return kernel_has(EXCEPT) ? &except_filter : NULL;
     case EVFILT_USER:
         return kernel_has(NO_USER) ? NULL : &user_filter;
     default:

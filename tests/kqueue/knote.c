@@ -20,8 +20,8 @@ static void knote_enqueue(struct knote *kn) {
     struct kqueue *q = kn->kq;
     TAILQ_INSERT_TAIL(&q->queued, kn, pending);
     kn->queued = true;
-    q->count++;
-    q->enqueued++;
+    if (q->count++ == 0 || !kernel_has(WAKES_WHEN_EMPTY))
+        q->enqueued++;
     eventfd_write(q->signal, 1);
 }
 
@@ -148,7 +148,7 @@ int knote_apply(struct kqueue *q, const struct kevent *change) {
         return EINVAL;
     if (filter->is_descriptor &&
         (change->ident > INT_MAX || fcntl((int)change->ident, F_GETFD) < 0))
-        return EBADF;
+        return change->flags & EV_DELETE && kernel_has(ENOENT_OF_CLOSED) ? ENOENT : EBADF;
     struct knote *kn = knote_find(q, change->ident, filter);
     if (!kn && !(change->flags & EV_ADD))
         return ENOENT;
@@ -173,10 +173,17 @@ static bool knote_notified(struct knote *kn) {
     return kn->filter->notified ? kn->filter->notified(kn) : kn->filter->event(kn);
 }
 
+static bool knote_is_late(const struct knote *kn) {
+    if (!kn->filter->is_descriptor)
+        return false;
+    return (kn->descriptor.kind == KIND_KQUEUE && misbehave_is_late()) ||
+           (descriptor_is_of_the_network(&kn->descriptor) && misbehave_is_asynchronous());
+}
+
 /* Linux notified us. Of a queue inside this one the knote is told by knote_tell_late(), if so
  * asked: see "late" in kqueue_misbehave.h. */
 static void knote_tell(struct knote *kn) {
-    if (kn->filter->is_descriptor && kn->descriptor.kind == KIND_KQUEUE && misbehave_is_late())
+    if (knote_is_late(kn))
         kn->late = kn->kq->late = true;
     else if (knote_notified(kn))
         knote_activate(kn);
@@ -209,6 +216,14 @@ static void take_edges(struct kqueue *q, int epoll) {
     } while (n == 64);
 }
 
+/* Was something of a pipe read, and something left? Linux tells of no read. */
+static bool knote_was_read(struct knote *kn) {
+    if (!(kn->event.flags & EV_CLEAR) || !descriptor_is_drained(&kn->descriptor))
+        return false;
+    int64_t before = kn->seen.data;
+    return kn->filter->event(kn) && kn->seen.data < before;
+}
+
 void knote_collect(struct kqueue *q) {
     struct knote *kn, *next;
     take_edges(q, q->fd);
@@ -217,6 +232,8 @@ void knote_collect(struct kqueue *q) {
         bool is_refused = kn->filter->notified && kn->descriptor.epoll < 0;
         if ((is_refused || kn->filter->is_silent) && !kn->queued)
             knote_tell(kn);
+        else if (!kn->queued && kernel_has(EXTRA_EDGE) && knote_was_read(kn))
+            knote_activate(kn);
     }
     for (kn = TAILQ_FIRST(&q->queued); kn; kn = next) {
         next = TAILQ_NEXT(kn, pending);
@@ -259,7 +276,8 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents) {
         if (kn->event.flags & (EV_CLEAR | EV_DISPATCH)) {
             knote_dequeue(kn);
             kn->active = false;
-            kn->disabled = kn->event.flags & EV_DISPATCH;
+            kn->disabled = kn->event.flags & EV_DISPATCH &&
+                           !(kn->event.flags & EV_CLEAR && kernel_has(CLEAR_ONLY));
         } else {
             TAILQ_REMOVE(&q->queued, kn, pending);
             TAILQ_INSERT_TAIL(&q->queued, kn, pending);

@@ -6,6 +6,9 @@
 #ifndef KNOTE_H
 #define KNOTE_H
 
+#define KQUEUE_OF_LINUX /* its own fcntl(2) is Linux's */
+
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/event.h>
@@ -72,16 +75,17 @@ struct kqueue {
     int fd;                    /* an epoll, which belongs to the caller */
     int writers;               /* an epoll inside it, for the WRITE knotes */
     int signal;                /* an eventfd inside it: non-zero while knotes are queued */
-    uint64_t serial, enqueued; /* enqueued: how many times a knote was */
+    uint64_t serial, enqueued; /* enqueued: how often one around it is told */
     int count;                 /* knotes queued now */
     bool late;                 /* one of its knotes is */
+    int level;                 /* of queues in queues; 0: neither in nor around one */
     bool busy; /* being worked on: stops the recursion when queues nest in a circle */
     TAILQ_HEAD(knotes, knote) all, queued; /* queued: first in, first out */
     TAILQ_ENTRY(kqueue) next;
 };
 
 const struct filter *filter_find(int filter); /* NULL: unknown */
-extern const struct filter timer_filter, signal_filter, process_filter, vnode_filter;
+extern const struct filter timer_filter, signal_filter, process_filter, vnode_filter, except_filter;
 
 uint64_t next_serial(void);
 
@@ -100,6 +104,9 @@ int knote_scan(struct kqueue *q, struct kevent *events, int nevents);
 /* What the number kq is: a queue of this process, or NULL. */
 struct kqueue *kqueue_find(int kq);
 struct kqueue *kqueue_by_serial(uint64_t serial);
+/* Raises the queue of an epoll above one that it shall hold; false: it can't be. XNU kern_event.c,
+ * kqueue_kqfilter(). */
+bool kqueue_rises(int epoll, struct kqueue *inner);
 /* knote_collect() of a queue met inside another one; nothing if it is being worked on already. */
 void kqueue_collect(struct kqueue *q);
 
@@ -111,13 +118,23 @@ struct signals_taken {
     unsigned long ignored, handled;
 };
 struct signals_taken signals_taken(void);
+void signals_count_handled(void); /* by this thread */
 void signals_fork_child(void);
+
+/* Where signals are delivered late: begins with that; 0 or an errno. */
+int late_signals_start(void);
+/* For handlers: sends a signal on to where it is late; has it been? */
+bool late_signals_send_on(int sig, siginfo_t *info);
+bool late_signals_was_sent_on(siginfo_t *info);
+void late_signals_fork_child(void);
 
 int misbehave_change(int filter, bool adds); /* the errno that a change shall fail with, or 0 */
 bool misbehave_interrupted(void);            /* shall this wait end with EINTR? */
 bool misbehave_hides_processes(void);        /* is there no process to EVFILT_PROC? */
 bool misbehave_hides_zombies(void);          /* or none which has exited? */
 bool misbehave_is_late(void);                /* is a queue told of one inside it only later? */
+bool misbehave_is_asynchronous(void);        /* is the network told of only later? */
+bool misbehave_is_prompt(void);              /* is a signal delivered as it is counted? */
 bool misbehave_truncates(void);              /* does writing to a file add ATTRIB? */
 void misbehave_count_call(void);
 

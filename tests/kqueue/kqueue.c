@@ -5,6 +5,7 @@
  * timers, and an eventfd which is non-zero while knotes are queued. So it is readable whenever a
  * scan may find something, to a sleeping kevent() as well as to poll(2) and to other queues. */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
 
 #include <errno.h>
@@ -51,6 +52,22 @@ struct kqueue *kqueue_by_serial(uint64_t serial) {
             break;
     }
     return q && is_queue(q->fd, q) ? q : NULL;
+}
+
+bool kqueue_rises(int epoll, struct kqueue *inner) {
+    enum { HIGHEST = 10 };
+    struct kqueue *outer = kqueue_find(epoll);
+    if (outer->level > 0 && outer->level < inner->level)
+        return false;
+    int level = outer->level > 2 ? outer->level : 2;
+    if (level <= inner->level)
+        level = inner->level + 1;
+    if (level > HIGHEST)
+        return false;
+    outer->level = level;
+    if (inner->level == 0)
+        inner->level = 1;
+    return true;
 }
 
 void kqueue_collect(struct kqueue *q) {

@@ -25,3 +25,4 @@ const char *kqueue_kernel(void);
 const char *kqueue_kernel_at(int index);
 const char *kqueue_difference_at(int index, const char **what, const char **source);
 int kqueue_kernel_has(const char *kernel, const char *difference);
+int kqueue_fcntl(int fd, int command, ...);

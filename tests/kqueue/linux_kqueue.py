@@ -35,6 +35,7 @@ class Filter(IntEnum):
     SIGNAL = -6
     TIMER = -7
     USER = -11
+    EXCEPT = -15
 
 
 class Flag(IntFlag):
@@ -54,6 +55,7 @@ class Flag(IntFlag):
 
 
 NOTE_TRIGGER = 0x1000000
+NOTE_OOB = 0x2
 
 
 class Timer(IntFlag):
@@ -136,6 +138,7 @@ class LinuxKqueue:
     """The three calls, with Python's types; errors raise OSError."""
 
     def __init__(self, module: Any) -> None:
+        self.path = Path(module.__file__)
         self.ffi = module.ffi
         self.lib = module.lib
 
@@ -201,6 +204,10 @@ class LinuxKqueue:
     def misbehave(self, fault: str, times: int) -> None:
         """Is kqueue_misbehave()."""
         self.lib.kqueue_misbehave(fault.encode(), times)
+
+    def fcntl(self, fd: int, command: int) -> int:
+        """Is kqueue_fcntl(), of a command without an argument."""
+        return self._checked(self.lib.kqueue_fcntl(fd, command))
 
     def be_kernel(self, name: str) -> None:
         """Is kqueue_be_kernel()."""

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_int interrupts, failures, no_user, no_zombies, no_processes, truncates, late;
+static atomic_int interrupts, failures, no_user, no_zombies, no_processes, truncates, late, prompt,
+    async;
 static atomic_long calls;
 
 void kqueue_misbehave(const char *fault, int times) {
@@ -25,6 +26,10 @@ void kqueue_misbehave(const char *fault, int times) {
         no_processes = times;
     else if (strcmp(fault, "late") == 0)
         late = times;
+    else if (strcmp(fault, "async") == 0)
+        async = times;
+    else if (strcmp(fault, "prompt") == 0)
+        prompt = times;
     else if (strcmp(fault, "O_TRUNC") == 0)
         truncates = times;
     else
@@ -69,6 +74,14 @@ bool misbehave_hides_processes(void) {
 
 bool misbehave_is_late(void) {
     return late > 0;
+}
+
+bool misbehave_is_asynchronous(void) {
+    return async > 0;
+}
+
+bool misbehave_is_prompt(void) {
+    return prompt > 0;
 }
 
 bool misbehave_truncates(void) {

@@ -5,6 +5,7 @@
  * A blocked signal reaches no handler. A signalfd, which is never read, tells that it is pending,
  * and sigpending(2) that it is still: the signal itself stays where it is. */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
 
 #include <errno.h>
@@ -64,16 +65,33 @@ static void program_action(const struct sigaction *action, int sig, siginfo_t *i
         action->sa_handler(sig);
 }
 
+void signals_count_handled(void) {
+    handled++;
+}
+
+/* Whether the thread that is late gets it. */
+static bool is_sent_on(int sig, siginfo_t *info, const struct sigaction *action) {
+    if (is_ignored(action, sig) || action->sa_flags & (int)SA_RESETHAND)
+        return false;
+    bool sent = late_signals_send_on(sig, info);
+    ignored += sent;
+    return sent;
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
     int error = errno;
+    bool is_counted = late_signals_was_sent_on(info), is_mine = owner == getpid();
     readers++;
     struct sigaction action = programs[sig].action[programs[sig].current];
-    if (owner == getpid())
+    if (is_mine && !is_counted)
         for (struct knote *kn = watchers; kn; kn = kn->signal.next)
             if (kn->event.ident == (uintptr_t)sig)
                 eventfd_write(kn->source, 1); /* fails only after 2^64 of them */
     readers--;
+    bool is_late = is_mine && !is_counted && is_sent_on(sig, info, &action);
     errno = error;
+    if (is_late)
+        return;
     /* Two copies of this file in one process may each have taken the other for the program. */
     sig_atomic_t outer = inside;
     if (outer == sig)
@@ -129,6 +147,7 @@ void signals_adopt(void) {
 }
 
 void signals_fork_child(void) {
+    late_signals_fork_child();
     readers = 0; /* the threads that were in a handler are not here */
 }
 
@@ -147,6 +166,8 @@ static bool is_pending(int sig) {
 static int signal_attach(struct knote *kn) {
     kn->event.flags |= EV_CLEAR;
     kn->signal.doorbell = -1;
+    if (kn->event.ident >= NSIG && kernel_has(EINVAL_OF_SIGNAL))
+        return EINVAL;
     if (!can_be_caught(kn->event.ident))
         return 0;
     int sig = (int)kn->event.ident, error;
@@ -159,6 +180,8 @@ static int signal_attach(struct knote *kn) {
     kn->signal.doorbell = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (kn->signal.doorbell < 0 || (error = knote_listen(kn, kn->signal.doorbell)))
         return kn->signal.doorbell < 0 ? errno : error;
+    if ((error = late_signals_start()))
+        return error;
     kn->signal.pending = is_pending(sig);
     owner = getpid();
     kn->signal.next = watchers;

@@ -1,6 +1,7 @@
 /* EVFILT_VNODE: an inotify for each. inotify(7) names fewer changes than FreeBSD's vop_*_post hooks
  * (sys/kern/vfs_subr.c); comparing fstat(2) before and after tells some of the rest apart. */
 #define _GNU_SOURCE 1
+#include "kernels.h"
 #include "knote.h"
 
 #include <errno.h>
@@ -70,6 +71,8 @@ static unsigned int modified(struct stat *was, const struct stat *is) {
         return NOTE_WRITE | NOTE_EXTEND;
     if (is->st_size == before)
         return NOTE_WRITE;
+    if (is->st_size == 0 && kernel_has(SILENT_TRUNCATION))
+        return 0;
     return is->st_size == 0 ? NOTE_ATTRIB : NOTE_ATTRIB | NOTE_WRITE | NOTE_EXTEND;
 }
 
@@ -150,6 +153,8 @@ static void take_changes(struct knote *kn, const char *at, const char *end) {
         } else {
             hint = changed(kn, event);
         }
+        if (kernel_has(NO_EXTEND))
+            hint &= ~(unsigned int)NOTE_EXTEND;
         kn->event.fflags |= hint & kn->sfflags;
     }
 }

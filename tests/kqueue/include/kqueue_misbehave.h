@@ -16,6 +16,11 @@
  *            after it, not by the first; waits wait on for it. In FreeBSD (kern_event.c,
  *            kqueue_wakeup()) and OpenBSD another thread of the kernel tells the outer queue, a
  *            moment later. Until switched off again.
+ * "async":   what happens on a TCP or UDP socket is seen by the second look after it, as where the
+ *            loopback is a thread of the kernel, and there is a processor for it (seen on FreeBSD
+ *            15.1 with two). Until switched off again.
+ * "prompt":  a signal is delivered as it is counted, not later as all kernels do (late-signals in
+ *            kernels.h), until switched off again.
  * "O_TRUNC": writing to a file adds ATTRIB, as FreeBSD does where it was opened with O_TRUNC (which
  *            inotify(7) does not tell), until switched off again.
  * 0 times switches a fault off; an unknown name aborts. The environment variable KQUEUE_MISBEHAVE

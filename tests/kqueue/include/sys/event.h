@@ -3,6 +3,7 @@
 #ifndef KQUEUE_SYS_EVENT_H
 #define KQUEUE_SYS_EVENT_H
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -37,6 +38,7 @@ struct kevent {
 #define EVFILT_SIGNAL (-6)
 #define EVFILT_TIMER (-7)
 #define EVFILT_USER (-11)
+#define EVFILT_EXCEPT (-15) /* macOS's number */
 
 #define EV_ADD 0x0001
 #define EV_DELETE 0x0002
@@ -53,6 +55,7 @@ struct kevent {
 #define EV_EOF 0x8000
 
 #define NOTE_LOWAT 0x00000001
+#define NOTE_OOB 0x00000002 /* EVFILT_EXCEPT */
 
 #define NOTE_FFNOP 0x00000000
 #define NOTE_FFAND 0x40000000
@@ -88,5 +91,12 @@ int kqueue(void);
 int kqueue1(int flags);
 int kevent(int kq, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
            int nevents, const struct timespec *timeout);
+
+/* fcntl(2) as the kernel has it: where pipes go both ways, F_GETFL says so of both ends. read(2)
+ * and write(2) are Linux's, and refuse. */
+int kqueue_fcntl(int fd, int command, ...);
+#ifndef KQUEUE_OF_LINUX
+#define fcntl kqueue_fcntl
+#endif
 
 #endif
