@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pollster import backend as backends
 from pollster._uncopied import Uncopied
+from pollster.backend import _python
 from pollster.errors import AlreadyRegisteredError, NotRegisteredError
 from pollster.interest import Interest
 from pollster.token import Token
@@ -24,7 +25,7 @@ __all__ = ["Watch"]
 _REGISTER, _REREGISTER, _DEREGISTER = range(3)  # as selector.h numbers them
 
 
-class Watch(Uncopied):
+class Watch(_python.Watch, Uncopied):
     """A source that happens outside of descriptors.
 
     It is registered with one Poll at a time, READABLE only. It has an event for each time that
@@ -44,7 +45,9 @@ class Watch(Uncopied):
         """Keeps what was opened; raises where nothing was."""
         if not watch:
             raise self._not_opened(self._ffi.errno)
-        self._watch = self._ffi.gc(watch, self._lib.watch_free)
+        module = backends.load(self._backend)
+        self._own(backends.functions(module), backends.address(module, watch))
+        self._watch = watch
 
     def _not_opened(self, number: int) -> Exception:
         """Returns the exception for an errno of opening it."""
@@ -96,15 +99,21 @@ class Watch(Uncopied):
         change = self._ffi.new("change *")
         change.what, change.token = what, token
         change.trigger = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
+        selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
-        gone, made = change.gone, change.made
-        selector.forget(gone.index, gone.generation)
+        try:
+            gone, made = change.gone, change.made
+            selector.forget(gone.index, gone.generation)
+            selector.keep(made.index, made.generation, self, token)
+        except BaseException:  # no memory, or a signal's handler
+            if what == _REGISTER and code == 0:
+                change.what = _DEREGISTER
+                self._lib.watch_apply(self._watch, selector.handle, change)
+            raise
         if code == -errno.ESHUTDOWN:
             raise selector.failure(errno.ESHUTDOWN, "")
         if code:
             raise self._failure(-code)
-        if made.index:
-            selector.keep(made.index, made.generation, self, token)
 
     def _failure(self, number: int) -> Exception:
         """Returns the exception for an errno of using it."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from pollster import backend as backends
 from pollster._uncopied import Uncopied
+from pollster.backend import _python
+from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.events import Events
 from pollster.registry import Registry
@@ -31,7 +33,7 @@ _ELSEWHERE = {
 }
 
 
-class Poll(ReadableOnly, Uncopied):
+class Poll(_python.Poll, ReadableOnly, Uncopied):
     """A kernel queue: register sources with its `registry`, then `poll()` for their events.
 
     Parameters: `backend`, "epoll" or "kqueue"; None for what the environment variable
@@ -56,15 +58,13 @@ class Poll(ReadableOnly, Uncopied):
     (None, None)
     """
 
-    __slots__ = ("__weakref__", "_events", "_registry", "_selector", "_wait")
+    __slots__ = ("__weakref__", "_registry")
 
     def __init__(self, *, backend: str | None = None) -> None:
         if backend is not None and not isinstance(backend, str):
             raise TypeError(f"backend must be a name such as 'epoll', or None; not {backend!r}")
-        self._selector = Selector(backends.resolve(backend))
+        self._begin(Selector(backends.resolve(backend)), Events())
         self._registry = Registry(self._selector)
-        self._events = Events()
-        self._wait = self._selector.wait
 
     @property
     def registry(self) -> Registry:
@@ -76,6 +76,7 @@ class Poll(ReadableOnly, Uncopied):
         """The name of the kernel's interface: "epoll" or "kqueue"."""
         return self._selector.name
 
+    @in_c
     def poll(
         self, events: Events | None = None, timeout: float | timedelta | None = None
     ) -> Events:
@@ -103,7 +104,7 @@ class Poll(ReadableOnly, Uncopied):
         True
         False
         """
-        return self._wait(self._events if events is None else events, timeout)
+        return self._selector.wait(self._events if events is None else events, timeout)
 
     def stats(self) -> Stats:
         """Returns what this Poll has done, in numbers; see `Stats`.

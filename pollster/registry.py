@@ -5,13 +5,14 @@ All registering goes through here, and so do its errors. It does not wait and kn
 
 import errno
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
+from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, failure
 from pollster.interest import Interest, interests
@@ -68,6 +69,7 @@ class Registry(_python.Registry, Uncopied):
         self._selector = selector
         self._begin(selector, False)
 
+    @in_c
     def register(
         self,
         source: SourceLike,
@@ -98,6 +100,7 @@ class Registry(_python.Registry, Uncopied):
         """
         self._look_closer(REGISTER, source, token, interest, trigger)
 
+    @in_c
     def reregister(
         self,
         source: SourceLike,
@@ -130,6 +133,7 @@ class Registry(_python.Registry, Uncopied):
         """
         self._look_closer(REREGISTER, source, token, interest, trigger)
 
+    @in_c
     def deregister(self, source: SourceLike) -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
 
@@ -275,19 +279,6 @@ class Registry(_python.Registry, Uncopied):
         raise NotRegisteredError(
             errno.ENOENT, f"{source!r} is closed and was not registered with this Poll"
         )
-
-
-def _documented(method: Callable[..., None], parameters: str) -> str:
-    return f"{method.__name__}($self, {parameters})\n--\n\n{method.__doc__}"
-
-
-# From here on these are written in C, for plain arguments; for others C calls those above.
-_python.take_over(
-    Registry,
-    _documented(Registry.register, "source, token, interest, trigger=0"),
-    _documented(Registry.reregister, "source, token, interest, trigger=None"),
-    _documented(Registry.deregister, "source"),
-)
 
 
 class Batch(Registry):

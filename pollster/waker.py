@@ -43,12 +43,17 @@ class Waker(Uncopied):
         self._selector: Selector = registry._selector
         selector = self._selector
         self._waker = selector.ffi.new("waker *")
+        selector.promise()
         code = selector.lib.waker_open(selector.handle, self._waker, self._token)
+        try:
+            gone, made = self._waker.gone, self._waker.made
+            selector.forget(gone.index, gone.generation)
+            selector.keep(made.index, made.generation, self, self._token)
+        except BaseException:  # no memory, or a signal's handler
+            self.close()
+            raise
         if code < 0:
             raise self._error(-code)
-        gone, made = self._waker.gone, self._waker.made
-        selector.forget(gone.index, gone.generation)
-        selector.keep(made.index, made.generation, self, self._token)
 
     @property
     def token(self) -> Token:

@@ -49,13 +49,14 @@ def load_builder() -> ModuleType:
 
 def build(builder: ModuleType, name: str) -> Path:
     """Builds a back end and puts it where pollster looks for them."""
-    import pollster.backend
-
+    installed = importlib.util.find_spec("pollster")  # without running it: see .ci/check_memory.py
+    assert installed is not None
+    assert installed.origin is not None
     home = os.getcwd()
     with tempfile.TemporaryDirectory() as temporary:
         ffi = builder.builder(name, **BROUGHT[name])
         built = Path(ffi.compile(tmpdir=temporary))
-        target = Path(pollster.backend.__file__).parent / built.name
+        target = Path(installed.origin).parent / "backend" / built.name
         # Another process may have the old one mapped: replace the file, do not write into it.
         fresh = target.with_suffix(f".{os.getpid()}")
         shutil.copy(built, fresh)

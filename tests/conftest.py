@@ -17,7 +17,7 @@ from pollster import Event, Poll
 # What several files have in common is found under any of pytest's import modes.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kernels import mark_shutdowns
+from kernels import is_chosen, mark_shutdowns
 
 WAIT = 10.0  # seconds until a test that still waits has failed
 
@@ -27,11 +27,13 @@ Ready = dict[int, set[str]]
 def tested_backends() -> tuple[str, ...]:
     """Names the back ends to test: all that are here.
 
-    Where POLLSTER_BACKEND asks for one, that one, with this machine's default to compare it with.
+    Where POLLSTER_BACKEND asks for one, that one, with this machine's default to compare it with;
+    that one alone where KQUEUE_KERNEL says which kernel's it is.
     """
     here = pollster.backend.available()
     chosen = os.environ.get("POLLSTER_BACKEND")
-    return tuple(name for name in here if chosen in (None, name) or name == here[0])
+    compared = "" if is_chosen() else here[0]
+    return tuple(name for name in here if chosen in (None, name) or name == compared)
 
 
 def pytest_configure() -> None:

@@ -26,6 +26,11 @@ def emulated() -> str:
     return os.environ.get("KQUEUE_KERNEL", DEFAULT)
 
 
+def is_chosen() -> bool:
+    """Whether somebody wants to know of one kernel in particular."""
+    return "KQUEUE_KERNEL" in os.environ
+
+
 def systems(backend: str) -> tuple[str, ...]:
     """Names the kernel behind a back end, as uname(1) does, and its release where that counts."""
     system, _, release, *_ = os.uname()

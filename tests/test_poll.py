@@ -194,6 +194,7 @@ def registered_in_the_kernel(poll: Poll, fd: int, token: int) -> Any:
         "change *",
         {"what": lib.REGISTER, "fd": fd, "token": token, "interest": lib.INTEREST_WRITABLE},
     )
+    selector.promise()
     assert lib.selector_apply(selector.handle, change, 1) == change.result == 0
     return change.made
 

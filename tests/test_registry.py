@@ -277,6 +277,13 @@ def test_the_registry_may_change_under_iteration(poll, fds) -> None:
 # R21: bad input
 
 
+def forged(kind, number: int):
+    """A member that its class does not have."""
+    made = object.__new__(kind)
+    made._name_, made._value_ = "FORGED", number
+    return made
+
+
 BAD: list[tuple[str, Callable[[Registry, int], object], type[Exception], str]] = [
     ("no source", lambda r, fd: r.register("fd", 1, R), TypeError, "'fd' is no source"),
     ("None", lambda r, fd: r.register(None, 1, R), TypeError, "None is no source"),
@@ -294,6 +301,24 @@ BAD: list[tuple[str, Callable[[Registry, int], object], type[Exception], str]] =
     ("interest is an int", lambda r, fd: r.register(fd, 1, 1), TypeError, "interest must be"),
     ("interest is None", lambda r, fd: r.register(fd, 1, None), TypeError, "interest must be"),
     ("trigger is an int", lambda r, fd: r.register(fd, 1, R, 1), TypeError, "trigger must be"),
+    *[
+        (
+            f"forged interest {n}",
+            lambda r, fd, n=n: r.register(fd, 1, forged(Interest, n)),
+            TypeError,
+            "interest must be an Interest",
+        )
+        for n in (-1, 8, 2**33, 2**70)
+    ],
+    *[
+        (
+            f"forged trigger {n}",
+            lambda r, fd, n=n: r.register(fd, 1, R, forged(Trigger, n)),
+            TypeError,
+            "trigger must be a Trigger",
+        )
+        for n in (-1, 4, 2**33, 2**70)
+    ],
     ("negative token", lambda r, fd: r.register(fd, -1, R), ValueError, "token -1 is out of"),
     ("huge token", lambda r, fd: r.register(fd, 2**64, R), ValueError, "token 184.* is out of"),
     ("token is a str", lambda r, fd: r.register(fd, "1", R), TypeError, "token must be a Token"),

@@ -1,5 +1,6 @@
 """`Timer`: outer Polls, threads, processes and the garbage collector."""
 
+import contextlib
 import gc
 import os
 import select
@@ -15,11 +16,91 @@ import pytest
 from deadlines import FAR, R, due_now, register
 
 import pollster.backend
-from pollster import Events, Interest, Poll, Timer, Token, Waker
+from pollster import (
+    AlreadyRegisteredError,
+    Batch,
+    BatchError,
+    Events,
+    Interest,
+    Poll,
+    Timer,
+    Token,
+    Waker,
+)
 
 from .conftest import WAIT, counts_references
 
 FOLDER = Path(__file__).with_name("system_calls")
+
+# Two Polls
+
+
+def apply_at_once(*batches: Batch) -> None:
+    """Makes the changes of each in a thread of its own, all at the same time."""
+    barrier = threading.Barrier(len(batches))
+
+    def apply(batch: Batch) -> None:
+        barrier.wait(WAIT)
+        with contextlib.suppress(BatchError), batch:
+            pass
+
+    threads = [threading.Thread(target=apply, args=(batch,)) for batch in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_of_two_batches_at_once_one_gets_a_timer(backend) -> None:
+    """Each Poll looked under its own lock whose a timer was, so that both had it."""
+    with Poll(backend=backend) as one, Poll(backend=backend) as other:
+        for token in range(50):  # so that a timer's place differs
+            one.registry.register(Timer.after(FAR), Token(token), R)
+        for _ in range(30):
+            timers = [Timer.after(FAR) for _ in range(1000)]
+            batches = [one.registry.batch(), other.registry.batch()]
+            for batch in batches:
+                for token, timer in enumerate(timers, 100):
+                    batch.register(timer, Token(token), R)
+            apply_at_once(*batches)
+            registered = [{id(r.source) for r in poll.registry} for poll in (one, other)]
+            assert not registered[0] & registered[1]
+            assert len(registered[0] | registered[1]) == 50 + len(timers)
+            for timer in timers:
+                timer.set_after(FAR)
+                timer.close()
+            assert [len(list(poll.registry)) for poll in (one, other)] == [50, 0]
+
+
+def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backend) -> None:
+    """It was taken for the batch's, so that nothing kept the memory of the Poll that it was in."""
+    for _ in range(50):
+        one, other = Poll(backend=backend), Poll(backend=backend)
+        timer = Timer.after(FAR)
+        batch = one.registry.batch()
+        batch.register(timer, Token(1), R)
+        for token in range(2, 300):
+            batch.register(Timer.after(FAR), Token(token), R)
+        done = threading.Event()
+
+        def move(timer: Timer = timer, other: Poll = other, done: threading.Event = done) -> None:
+            while not done.is_set():
+                timer.close()
+                with contextlib.suppress(AlreadyRegisteredError):
+                    other.registry.register(timer, Token(7), R)
+
+        thread = threading.Thread(target=move)
+        thread.start()
+        apply_at_once(batch)
+        done.set()
+        thread.join()
+        owners = [poll for poll in (one, other) if timer in [r.source for r in poll.registry]]
+        assert len(owners) == 1
+        timer.set_after(0)
+        assert 1 <= len(owners[0].poll(timeout=WAIT)) <= 2
+        timer.close()
+        assert timer not in [r.source for poll in (one, other) for r in poll.registry]
+
 
 # Who else looks
 

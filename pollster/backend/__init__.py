@@ -15,7 +15,7 @@ try:  # what every back end needs: so that one learns why it is not here
 except ImportError as error:
     raise ImportError(f"pollster needs cffi, which can't be imported here: {error}") from error
 
-__all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "available", "load", "resolve"]
+__all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "address", "available", "functions", "load", "resolve"]
 
 ENVIRONMENT_VARIABLE = "POLLSTER_BACKEND"
 NAMES = ("epoll", "kqueue")  # of all that there are; the first that a machine has is its default
@@ -48,6 +48,16 @@ def resolve(name: str | None) -> str:
 def load(name: str) -> Any:
     """Returns a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
     return _built()[name]
+
+
+def address(module: Any, pointer: Any) -> int:
+    """Returns where a pointer of a back end leads to, as `_python` wants to be told."""
+    return int(module.ffi.cast("uintptr_t", pointer))
+
+
+def functions(module: Any) -> int:
+    """Returns the address of a back end's functions: see `selector_calls` in selector.h."""
+    return address(module, module.lib.selector_functions())
 
 
 @cache

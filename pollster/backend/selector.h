@@ -51,6 +51,7 @@ enum limits {
 enum entry { ENTRY_READINESS = 20, ENTRY_GENERATION = 32, READY_MASK = 63 };
 
 typedef struct selector selector;
+typedef struct watch watch;
 
 /* What one wait hands over. Only the selector writes it. */
 typedef struct {
@@ -212,6 +213,8 @@ int timer_look(timer *t);
 
 /* What python/ calls, which is compiled apart from the back ends. */
 typedef struct {
+    selector *(*open)(void);
+    void (*free)(selector *s);
     int (*apply)(selector *s, change *changes, int n);
     batch *(*batch_new)(selector *s, int capacity);
     void (*batch_free)(batch *b);
@@ -221,6 +224,7 @@ typedef struct {
     int (*timer_set)(timer *t, int64_t deadline, int64_t period);
     int64_t (*timer_expirations)(timer *t);
     int (*timer_look)(timer *t);
+    void (*watch_free)(watch *w);
 } selector_calls;
 const selector_calls *selector_functions(void);
 
@@ -234,7 +238,6 @@ int waker_close(waker *w);
  * is open, and keeps what happens, from watch_... to watch_close, registered or not. Registered,
  * it is readable once for each time that something happened, whatever the trigger; what nobody
  * has taken yet is told again when it is registered or reregistered. */
-typedef struct watch watch;
 
 enum limits_of_watches { SIGNAL_MAX = 128 };
 

@@ -1,7 +1,8 @@
 """One open selector: the contract of `selector.h`, as Python sees it.
 
 `Poll`, `Registry`, `Events` and `Waker` are the faces of this one object. What they do most,
-waiting and registering, is its base's: `python.c`. It does not know what its users are called.
+waiting and registering, is its base's: `python.c`, which has the queue, too. `handle` is borrowed
+from there: it is good as long as this object is held. It does not know what its users are called.
 """
 
 import errno
@@ -27,16 +28,10 @@ class Selector(_python.Selector):
         self.name = name
         self.ffi: Any = module.ffi
         self.lib: Any = module.lib
-        handle = self.lib.selector_open()
-        if not handle:
-            number = self.ffi.errno
-            reason = f"no {name} queue could be opened{_cure(number)}"
-            raise OSError(number, f"{os.strerror(number)}: {reason}")
-        self.handle = self.ffi.gc(handle, self.lib.selector_free)
-        self._open(self._address(self.lib.selector_functions()), self._address(handle))
-
-    def _address(self, pointer: Any) -> int:
-        return int(self.ffi.cast("uintptr_t", pointer))
+        address = self._open(backend.functions(module))
+        if address < 0:
+            raise self.failure(-address, f"no {name} queue could be opened")
+        self.handle = self.ffi.cast("selector *", address)
 
     @property
     def closed(self) -> bool:

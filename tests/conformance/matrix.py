@@ -13,13 +13,24 @@ from pathlib import Path
 # As a program it has no conftest.py that lets what all tests share be imported.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from case import CASES, RULES, Case, variants
+from case import CASES, RULES, Case, Gate, variants
 from differences import DIFFERENCES, known
 from runner import backends, run
 from sources import GROUPS
 
 COMMAND = "tests/conformance/matrix.py"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
+# A column for each kernel: what a gate may call it. "Run": on that kernel itself; "source": on the
+# tests' kqueue, which does what that kernel's source says.
+KERNELS = {
+    "Linux (run)": {"epoll", "Linux"},
+    "FreeBSD 15.1 (run)": {"kqueue", "FreeBSD", "FreeBSD 15"},
+    "FreeBSD 14 (source)": {"kqueue", "FreeBSD", "FreeBSD 14"},
+    "macOS (source)": {"kqueue", "Darwin"},
+    "OpenBSD (source)": {"kqueue", "OpenBSD"},
+    "NetBSD (source)": {"kqueue", "NetBSD"},
+    "DragonFly (source)": {"kqueue", "DragonFly"},
+}
 BEGIN, END = "<!-- cases: begin -->\n", "<!-- cases: end -->\n"
 
 
@@ -34,14 +45,31 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
-def notes_of(case: Case, notes: list[str]) -> str:
-    """The numbers of a case's gates and its difference in the notes, which grow by new ones."""
+def said_of(gate: Gate) -> str:
+    """A gate as a note."""
     stated = {True: "What happens there is stated and run.", False: "Nothing is promised there."}
-    said = [f"{gate}. {stated[gate.instead is not None]}" for gate in case.gates]
+    return f"{gate}. {stated[gate.instead is not None]}"
+
+
+def note_all(case: Case, notes: list[str]) -> None:
+    """Adds a case's gates and its difference to the notes."""
+    said = [said_of(gate) for gate in case.gates]
     if case.name in DIFFERENCES:
         said.append(f"{DIFFERENCES[case.name]}.")
     notes.extend(note for note in said if note not in notes)
-    return ", ".join(f"[{notes.index(note) + 1}]" for note in said)
+
+
+def cells_of(case: Case, notes: list[str]) -> list[str]:
+    """What becomes of a case on each kernel: the numbers of the notes that are about it."""
+    cells = []
+    for names in KERNELS.values():
+        gates = [gate for gate in case.gates if not names.isdisjoint(gate.where)]
+        difference = DIFFERENCES.get(case.name)
+        said = [said_of(gate) for gate in gates]
+        if difference and difference.backend in names:
+            said.append(f"{difference}.")
+        cells.append(", ".join(f"[{notes.index(note) + 1}]" for note in said) or "holds")
+    return cells
 
 
 def numbered(notes: list[str]) -> str:
@@ -62,10 +90,10 @@ def listing() -> str:
     for case in ordered():
         names = ", ".join(trigger.name for trigger in case.triggers)
         every = len(case.triggers) == 4
-        rows.append(
-            [case.rule, case.name, kinds_of(case), "all" if every else names, notes_of(case, notes)]
-        )
-    head = ("rule", "case", "sources", "triggers", "notes")
+        note_all(case, notes)
+        of_case = [case.rule, case.name, kinds_of(case), "all" if every else names]
+        rows.append([*of_case, *cells_of(case, notes)])
+    head = ("rule", "case", "sources", "triggers", *KERNELS)
     groups = table(("sources", "are"), ([name, ", ".join(kinds)] for name, kinds in GROUPS.items()))
     return f"\n{groups}\n{table(head, rows)}\n{numbered(notes)}\n"
 

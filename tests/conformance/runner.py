@@ -23,6 +23,7 @@ import triggers  # noqa: F401
 import waking  # noqa: F401
 import watching  # noqa: F401
 from case import Gate, Variant
+from kernels import is_chosen
 from sources import missing
 from world import NotHere, Trace, World
 
@@ -45,11 +46,22 @@ class Outcome:
 def backends() -> tuple[str, ...]:
     """The back ends to test, as tests/conftest.py has it: all, or the one that is asked for.
 
-    That one is compared with this machine's default.
+    That one is compared with this machine's default, unless KQUEUE_KERNEL is about it alone.
     """
     here = pollster.backend.available()
     chosen = os.environ.get("POLLSTER_BACKEND")
-    return tuple(name for name in here if chosen in (None, name) or name == here[0])
+    compared = "" if is_chosen() else here[0]
+    return tuple(name for name in here if chosen in (None, name) or name == compared)
+
+
+def holds(variant: Variant, backend: str) -> bool:
+    """Tells whether a case holds, be it gated or not."""
+    try:
+        with World(backend, variant.kind, variant.trigger) as world:
+            variant.case.scenario(world)
+    except Exception:
+        return False
+    return True
 
 
 @cache

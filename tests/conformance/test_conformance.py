@@ -1,13 +1,16 @@
 """Runs every case: on each back end against what it states, and back end against back end."""
 
+import sys
 from itertools import combinations
 from pathlib import Path
 
 import matrix
 import pytest
+import world
 from case import CASES, RULES, Gate, Variant, case, variants
 from differences import DIFFERENCES, known
-from runner import backends, run
+from runner import backends, holds, run
+from sources import missing
 from world import Trace
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
@@ -15,6 +18,14 @@ VARIANTS = variants()
 
 ALONE = pytest.param((), marks=pytest.mark.skip("there is one back end here, and none to compare"))
 PAIRS = list(combinations(backends(), 2))
+
+# What is gated here, by case and kind, for which triggers. A real kernel may be of another release
+# than the gate.
+GATED: dict[str, list[Variant]] = {}
+for one in VARIANTS if sys.platform == "linux" and "kqueue" in backends() else ():
+    if one.gate("kqueue"):
+        GATED.setdefault(f"{one.case.rule}-{one.case.name}-{one.kind}", []).append(one)
+NOWHERE = pytest.param(None, marks=pytest.mark.skip("no case is gated here"))
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
@@ -54,6 +65,18 @@ def test_back_ends_report_the_same(
     expect_difference(request, variant, *pair)
     one, other = (trace_of(variant, name) for name in pair)
     assert one == other
+
+
+@pytest.mark.parametrize("gated", GATED.values() or [NOWHERE], ids=list(GATED) or None)
+def test_a_gate_is_not_contradicted_by_the_kernel_that_it_names(
+    gated: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks = missing(gated[0].kind)
+    if lacks:
+        pytest.skip(lacks)
+    monkeypatch.setattr(world, "WAIT", 0.2)  # seconds until what can't come has not come
+    gate = gated[0].gate("kqueue")
+    assert not all(holds(variant, "kqueue") for variant in gated), f"it holds here: {gate}"
 
 
 def test_each_difference_is_of_a_case() -> None:

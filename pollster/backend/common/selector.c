@@ -397,8 +397,8 @@ int selector_raw(batch *b, int i, raw_field *fields, int room_for) {
 }
 
 const selector_calls *selector_functions(void) {
-    static const selector_calls functions = {selector_apply, batch_new,         batch_free,
-                                             selector_wait,  selector_token,    selector_raw,
-                                             timer_set,      timer_expirations, timer_look};
+    static const selector_calls functions = {
+        selector_open,  selector_free, selector_apply, batch_new,         batch_free, selector_wait,
+        selector_token, selector_raw,  timer_set,      timer_expirations, timer_look, watch_free};
     return &functions;
 }

@@ -106,22 +106,10 @@ static int run_handlers(void) {
 #endif
 }
 
-PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
-    SelectorObject *self = (SelectorObject *)object;
-    if (!is_opened(self))
-        return NULL;
-    if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
-        return PyErr_Format(PyExc_TypeError,
-                            "events must be an Events, not %R: the timeout goes by its name, "
-                            "poll(timeout=%R)",
-                            arguments[0], arguments[0]);
-    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
-        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
-                            count ? arguments[0] : Py_None);
-    ReadyObject *ready = (ReadyObject *)arguments[0];
+PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) {
     int64_t limit;
     int result;
-    if (read_timeout(self->state, arguments[1], &limit) < 0)
+    if (!is_opened(self) || read_timeout(self->state, timeout, &limit) < 0)
         return NULL;
     for (;;) {
         if (begin_wait(ready, self) < 0)
@@ -137,12 +125,25 @@ PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssi
             ready->waiting = false;
         UNLOCK
         if (result >= 0)
-            return Py_NewRef(arguments[0]);
+            return Py_NewRef((PyObject *)ready);
         if (result != -EINTR)
-            return fail(object, result, "this Poll can't wait");
+            return fail((PyObject *)self, result, "this Poll can't wait");
         if (run_handlers() < 0)
             return NULL;
     }
+}
+
+PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    SelectorObject *self = (SelectorObject *)object;
+    if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
+        return PyErr_Format(PyExc_TypeError,
+                            "events must be an Events, not %R: the timeout goes by its name, "
+                            "poll(timeout=%R)",
+                            arguments[0], arguments[0]);
+    if (count != 2 || !is_a(arguments[0], self->state->ready_type))
+        return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
+                            count ? arguments[0] : Py_None);
+    return wait_for(self, (ReadyObject *)arguments[0], arguments[1]);
 }
 
 /* The batch */
@@ -194,8 +195,8 @@ static PyObject *ready_raw(PyObject *object, PyObject *argument) {
     return list;
 }
 
-/* How many of `most` events there are. Looking for them may run any code, so the Selector is held.
- */
+/* How many of `most` events there are; -1: an exception is set. Looking for them may run any code,
+ * so the Selector is held. */
 static int count_events(ReadyObject *self, int most) {
     SelectorObject *selector;
     uint32_t turn;
@@ -207,11 +208,15 @@ static int count_events(ReadyObject *self, int most) {
     if (!selector)
         return 0;
     LOCK2((PyObject *)self, (PyObject *)selector)
-        for (int i = 0; turn == self->turn && i < self->count && found < most; i++)
-            found += slot_of(selector, self->batch->ready[i]) != NULL;
+        for (int i = 0; turn == self->turn && i < self->count && found < most; i++) {
+            if (slot_of(selector, self->batch->ready[i]))
+                found++;
+            else if (PyErr_Occurred())
+                break;
+        }
     UNLOCK2
     Py_DECREF((PyObject *)selector);
-    return found;
+    return PyErr_Occurred() ? -1 : found;
 }
 
 static Py_ssize_t ready_length(PyObject *object) {
@@ -315,10 +320,15 @@ static PyObject *iterator_next(PyObject *object) {
     LOCK2((PyObject *)ready, (PyObject *)selector)
         if (self->position < ready->count - AHEAD)
             prefetch_event(selector, ready->batch->ready[self->position + AHEAD]);
-        while (!event && self->turn == ready->turn && self->position < ready->count &&
-               !(event = event_of(selector, ready->batch->ready[self->position++])) &&
-               !PyErr_Occurred())
-            continue;
+        while (!event && self->turn == ready->turn && self->position < ready->count) {
+            int position = self->position++; /* any code may run here, and take the next one */
+            event = event_of(selector, ready->batch->ready[position]);
+            if (event || !PyErr_Occurred())
+                continue;
+            if (self->position == position + 1)
+                self->position = position; /* who asks again gets it */
+            break;
+        }
     UNLOCK2
     return event;
 }

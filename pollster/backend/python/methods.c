@@ -1,7 +1,6 @@
 /* The methods that register: plain arguments are read here, without a Python call; all others, and
  * every error, are left to the methods that Registry has in Python. */
 #include "python.h"
-#include <string.h>
 
 /* -1: it wants a closer look; -2: an exception is set. */
 static int descriptor(PyObject *number) {
@@ -64,23 +63,6 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
     return -1;
 }
 
-/* The methods as Python wrote them see to what is not plain. */
-static PyObject *as_written(PyObject *self, enum what what, PyObject *const *arguments,
-                            Py_ssize_t count, PyObject *names) {
-    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-    PyObject *positional = PyTuple_New(count + 1), *keywords = PyDict_New(), *result = NULL;
-    int error = positional && keywords ? PyTuple_SetItem(positional, 0, Py_NewRef(self)) : -1;
-    for (Py_ssize_t i = 0; i < count && error == 0; i++)
-        error = PyTuple_SetItem(positional, i + 1, Py_NewRef(arguments[i]));
-    for (Py_ssize_t i = 0; i < named && error == 0; i++)
-        error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
-    if (error == 0)
-        result = PyObject_Call(state_of(Py_TYPE(self))->written[what], positional, keywords);
-    Py_XDECREF(positional);
-    Py_XDECREF(keywords);
-    return result;
-}
-
 /* What an errno means is for the Python code to say. */
 static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
     PyObject *result = PyObject_CallMethod(self, "_refuse", "iOii", error, source, c->fd, c->what);
@@ -95,38 +77,40 @@ static bool is_for_timer(const change *c) {
     return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
 }
 
-static PyObject *change_plainly(PyObject *object, enum what what, PyObject *const *arguments,
-                                Py_ssize_t count, PyObject *names) {
-    const SelectorObject *selector = ((RegistryObject *)object)->selector;
+static PyObject *change_plainly(PyObject *method, enum what what, PyObject *const *arguments,
+                                size_t flagged, PyObject *names) {
+    const module_state *state = ((MethodObject *)method)->state;
+    Py_ssize_t count = ARGUMENTS(flagged);
     change c = {.what = what};
-    if (!selector || (names && PyTuple_Size(names) > 0) ||
-        read_arguments(selector->state, &c, arguments, count) < 0)
-        return as_written(object, what, arguments, count, names);
-    c.timer = PyLong_CheckExact(arguments[0]) ? NULL : timer_of(selector->state, arguments[0]);
-    c.fd = c.timer ? -1 : descriptor_of(selector->state, arguments[0]);
+    if (count < 2 || !can_answer_for(method, arguments[0]) || (names && PyTuple_Size(names) > 0) ||
+        read_arguments(state, &c, arguments + 1, count - 1) < 0)
+        return call_as_written(method, arguments, count, names);
+    PyObject *registry = arguments[0], *source = arguments[1];
+    c.timer = PyLong_CheckExact(source) ? NULL : timer_of(state, source);
+    c.fd = c.timer ? -1 : descriptor_of(state, source);
     if (c.fd == -1 && !is_for_timer(&c))
-        return as_written(object, what, arguments, count, names);
+        return call_as_written(method, arguments, count, names);
     if (c.fd == -2)
         return NULL;
-    int error = change_registry(object, &c, arguments);
+    int error = change_registry(registry, &c, arguments + 1);
     if (error > 0)
-        return refuse(object, &c, error, arguments[0]);
+        return refuse(registry, &c, error, source);
     return error < 0 ? NULL : none();
 }
 
-static PyObject *registry_register(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                   PyObject *names) {
-    return change_plainly(self, REGISTER, arguments, count, names);
+PyObject *registry_register(PyObject *method, PyObject *const *arguments, size_t flagged,
+                            PyObject *names) {
+    return change_plainly(method, REGISTER, arguments, flagged, names);
 }
 
-static PyObject *registry_reregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, REREGISTER, arguments, count, names);
+PyObject *registry_reregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names) {
+    return change_plainly(method, REREGISTER, arguments, flagged, names);
 }
 
-static PyObject *registry_deregister(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
-                                     PyObject *names) {
-    return change_plainly(self, DEREGISTER, arguments, count, names);
+PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names) {
+    return change_plainly(method, DEREGISTER, arguments, flagged, names);
 }
 
 PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
@@ -147,51 +131,10 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
     return error < 0 ? NULL : PyLong_FromLong(error);
 }
 
-static PyMethodDef taken_over[] = {
-    {"register", METHOD(registry_register), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"reregister", METHOD(registry_reregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"deregister", METHOD(registry_deregister), METH_FASTCALL | METH_KEYWORDS, NULL},
-};
-
-/* take_over(class, documentation...): puts the methods above in the place of those which the class
- * has written in Python, and calls those for what is not plain. The documentation is theirs. */
-static PyObject *take_over(PyObject *module, PyObject *arguments) {
-    module_state *state = PyModule_GetState(module);
-    PyObject *class;
-    const char *texts[3];
-    if (!PyArg_ParseTuple(arguments, "O!sss", &PyType_Type, &class, &texts[0], &texts[1],
-                          &texts[2]))
-        return NULL;
-    for (int what = REGISTER; what <= DEREGISTER; what++) {
-        PyMethodDef *method = &taken_over[what];
-        char *text = method->ml_doc ? NULL : strdup(texts[what]);
-        if (text)
-            method->ml_doc = text; /* for as long as the process runs */
-        PyObject *before = state->written[what];
-        state->written[what] = PyObject_GetAttrString(class, method->ml_name);
-        Py_XDECREF(before);
-        PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int result = descriptor && state->written[what]
-                         ? PyObject_SetAttrString(class, method->ml_name, descriptor)
-                         : -1;
-        Py_XDECREF(descriptor);
-        if (result < 0)
-            return NULL;
-    }
-    return none();
-}
-
-static PyMethodDef functions[] = {
-    {"take_over", take_over, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-int add_methods(PyObject *module, module_state *state) {
+int add_methods(module_state *state) {
     state->interests = imported("pollster.interest", "interests");
     state->triggers = imported("pollster.trigger", "triggers");
     state->plain_types = imported("pollster.source", "plain_types");
     state->fileno = PyUnicode_InternFromString("fileno");
-    if (!state->interests || !state->triggers || !state->plain_types || !state->fileno)
-        return -1;
-    return PyModule_AddFunctions(module, functions);
+    return state->interests && state->triggers && state->plain_types && state->fileno ? 0 : -1;
 }

@@ -30,14 +30,28 @@ static PyObject *selector_new(PyTypeObject *type, PyObject *arguments, PyObject 
     return (PyObject *)self;
 }
 
-static PyObject *selector_open_slots(PyObject *object, PyObject *arguments) {
+/* _open(functions): opens a queue with a back end's functions, and has it from then on. Returns its
+ * address, to be borrowed, or a negative errno. */
+static PyObject *selector_open_queue(PyObject *object, PyObject *functions) {
     SelectorObject *self = (SelectorObject *)object;
-    unsigned long long calls_at, selector_at;
-    if (!PyArg_ParseTuple(arguments, "KK", &calls_at, &selector_at))
+    const selector_calls *calls = PyLong_AsVoidPtr(functions);
+    selector *opened = NULL;
+    int error = 0;
+    if (PyErr_Occurred())
         return NULL;
-    self->calls = (const selector_calls *)(uintptr_t)calls_at;
-    self->selector = (selector *)(uintptr_t)selector_at;
-    return none();
+    LOCK(object)
+        if (self->selector) {
+            PyErr_SetString(PyExc_RuntimeError, "it has a queue already: make another one");
+        } else {
+            opened = calls->open();
+            error = errno;
+            self->calls = opened ? calls : NULL;
+            self->selector = opened;
+        }
+    UNLOCK
+    if (PyErr_Occurred())
+        return NULL;
+    return opened ? PyLong_FromVoidPtr(opened) : PyLong_FromLong(-error);
 }
 
 static int selector_traverse(PyObject *object, visitproc visit, void *arg) {
@@ -55,11 +69,18 @@ static int selector_clear(PyObject *object) {
     return 0;
 }
 
+/* Here the queue ends, and not in a finalizer: those of a cycle run in any order, and each may use
+ * what another one has seen to. */
 static void selector_dealloc(PyObject *object) {
     SelectorObject *self = (SelectorObject *)object;
     PyObject_GC_UnTrack(object);
     forget_all(self);
     PyMem_Free(self->slots);
+    if (self->selector) {
+        Py_BEGIN_ALLOW_THREADS
+            self->calls->free(self->selector);
+        Py_END_ALLOW_THREADS
+    }
     free_object(object);
 }
 
@@ -72,18 +93,34 @@ static PyObject *selector_forget_sources(PyObject *object, PyObject *nothing) {
     return none();
 }
 
+/* For those who register without registry.c: promise(), then register, then keep(index, generation,
+ * source, token), with an index of 0 where nothing came of it. */
+static PyObject *selector_promise(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    int result;
+    LOCK(object)
+        result = promise((SelectorObject *)object, 1);
+    UNLOCK
+    return result < 0 ? NULL : none();
+}
+
 static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
+    SelectorObject *self = (SelectorObject *)object;
     registration_id made;
     PyObject *source, *token;
-    int result;
+    bool promised;
     if (!PyArg_ParseTuple(arguments, "IIOO", &made.index, &made.generation, &source, &token) ||
         !is_index(made.index))
         return NULL;
     LOCK(object)
-        result = keep((SelectorObject *)object, made, source, token);
+        promised = self->promised && made.index < self->extent;
+        if (promised && made.index)
+            keep(self, made, source, token);
+        if (promised)
+            settle(self, 1);
     UNLOCK
-    if (result < 0)
-        return PyErr_NoMemory();
+    if (!promised)
+        return PyErr_Format(PyExc_RuntimeError, "keep() without promise()");
     return none();
 }
 
@@ -123,9 +160,10 @@ static PyObject *selector_registered(PyObject *object, PyObject *nothing) {
 }
 
 static PyMethodDef selector_methods[] = {
-    {"_open", selector_open_slots, METH_VARARGS, NULL},
+    {"_open", selector_open_queue, METH_O, NULL},
     {"wait", METHOD(selector_wait_for), METH_FASTCALL, NULL},
     {"registered", selector_registered, METH_NOARGS, NULL},
+    {"promise", selector_promise, METH_NOARGS, NULL},
     {"keep", selector_keep, METH_VARARGS, NULL},
     {"forget", selector_forget, METH_VARARGS, NULL},
     {"forget_sources", selector_forget_sources, METH_NOARGS, NULL},
@@ -165,7 +203,9 @@ static int module_exec(PyObject *module) {
     module_state *state = PyModule_GetState(module);
     state->selector_type = add_type(module, "Selector", &selector_spec);
     if (!state->selector_type || add_event(module, state) < 0 || add_events(module, state) < 0 ||
-        add_registry(module) < 0 || add_methods(module, state) < 0 || add_timers(module, state) < 0)
+        add_registry(module, state) < 0 || add_methods(state) < 0 ||
+        add_timers(module, state) < 0 || add_poll(module, state) < 0 ||
+        add_method(module, state) < 0 || add_watches(module) < 0)
         return -1;
     return 0;
 }

@@ -56,23 +56,26 @@ typedef struct {
  * hot path knows; whatever else needs one asks for it with state_of(). It lives for as long as the
  * types do, and with them all of their objects. */
 typedef struct {
-    PyObject *selector_type, *ready_type, *iterator_type, *event_type, *timer_type;
+    PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
+    PyObject *registry_type, *timer_type, *method_type;
     PyObject *token_type;
     PyObject *interests, *triggers;                  /* tuples: each at its number */
     PyObject *plain_types;                           /* a set: see descriptor_of in source.py */
-    PyObject *fileno;                                /* the name */
+    PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
-    PyObject *written[3]; /* the methods of Registry, as Python wrote them */
+    PyObject *bound_method, *update_wrapper;         /* of types and functools */
 } module_state;
 
 typedef struct {
     PyObject ob_base;
     const module_state *state;
     const selector_calls *calls;
-    selector *selector;
+    selector *selector; /* its own, as long as it lives; others borrow it from here */
     slot *slots;
     uint32_t extent;
-    bool ended; /* it was closed: sources are not kept any more */
+    uint32_t highest;  /* index that was noted so far */
+    uint32_t promised; /* how many registrations may be made before they are noted */
+    bool ended;        /* it was closed: sources are not kept any more */
 } SelectorObject;
 
 /* The base of Events. */
@@ -92,6 +95,8 @@ typedef struct {
     PyObject **arguments; /* of each change: its source, its token */
     int count;
     int room;
+    int timers;      /* how many are about a timer, */
+    int registering; /* and how many register */
 } gathered;
 
 /* The base of Registry. */
@@ -116,13 +121,25 @@ static inline void free_object(PyObject *self) {
     Py_DECREF(type);
 }
 
-/* slots.c. Functions that return a pointer return NULL with an exception set; those that
- * return int return -1. */
-int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
+static inline bool is_a(PyObject *object, PyObject *type) {
+    return PyObject_TypeCheck(object, (PyTypeObject *)type);
+}
+
+static inline bool is_exactly_a(PyObject *object, PyObject *type) {
+    return Py_IS_TYPE(object, (PyTypeObject *)type);
+}
+
+/* slots.c. Before registrations are made: there is a slot for what `count` of them will be, so that
+ * to note it needs no memory. -1: an exception is set. After they are noted: `settle`. */
+int promise(SelectorObject *self, uint32_t count);
+void settle(SelectorObject *self, uint32_t count);
+
+/* Note what is registered, of what was promised; what has ended; the end of all. */
+void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
 void forget(SelectorObject *self, registration_id gone);
 void forget_all(SelectorObject *self);
 
-/* The slot of an entry, or NULL where its registration has ended. */
+/* The slot of an entry, or NULL: without an exception where its registration has ended. */
 slot *slot_of(SelectorObject *self, uint64_t entry);
 
 /* The Event of an entry, made when it is told for the first time. NULL without an exception: its
@@ -141,10 +158,11 @@ void prefetch_event(const SelectorObject *self, uint64_t entry);
 /* Gives what is registered the generation that it has by now: its earlier events are not told. */
 void renew(SelectorObject *self, registration_id made);
 
-/* timers.c. The timer that a source is, or NULL. It is bound to its selector when it is
- * registered, and before where others may use it meanwhile; only if `owner` still has it. */
+/* timers.c. The timer that a source is, or NULL. To change one takes the source, for the length of
+ * the call: so one selector gets it, and the source knows whose it is. An errno, negative, where
+ * nothing was tried. */
 timer *timer_of(const module_state *state, PyObject *source);
-void bind_timer(PyObject *source, SelectorObject *selector, const struct selector *owner);
+int change_timer(PyObject *source, SelectorObject *selector, change *c);
 
 /* registry.c. Makes or gathers a change whose descriptor is known: the errno that it met, or
  * 0; -1: an exception is set. The arguments are its source and its token. */
@@ -154,7 +172,43 @@ int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
  * it met, or 0; -1: these arguments are not plain either. */
 PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
 
-/* events.c. wait(events, timeout): fills the events and returns them. */
+/* method.c. A method of a class, which answers plain calls; `written` is what Python has for the
+ * others. Calls come as PEP 590 has it: the names are those of the last arguments. */
+typedef PyObject *(*method_call)(PyObject *method, PyObject *const *arguments, size_t flagged,
+                                 PyObject *names);
+
+typedef struct {
+    PyObject ob_base;
+    method_call call;
+    PyObject *dict;
+    PyObject *written;
+    PyObject *owner; /* the class that has it */
+    PyObject *base;  /* whose objects the C code can answer for */
+    const module_state *state;
+} MethodObject;
+
+/* How many arguments have no name. */
+#define ARGUMENTS(flagged) ((Py_ssize_t)((flagged) & (SIZE_MAX >> 1)))
+
+PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize_t count,
+                          PyObject *names);
+
+static inline bool can_answer_for(const PyObject *method, PyObject *object) {
+    const MethodObject *self = (const MethodObject *)method;
+    return is_exactly_a(object, self->owner) || is_a(object, self->base);
+}
+
+/* methods.c, poll.c */
+PyObject *registry_register(PyObject *method, PyObject *const *arguments, size_t flagged,
+                            PyObject *names);
+PyObject *registry_reregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names);
+PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size_t flagged,
+                              PyObject *names);
+PyObject *poll_poll(PyObject *method, PyObject *const *arguments, size_t flagged, PyObject *names);
+
+/* events.c. Fills the events and returns them; wait(events, timeout) does that, too. */
+PyObject *wait_for(SelectorObject *selector, ReadyObject *events, PyObject *timeout);
 PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize_t count);
 
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
@@ -163,9 +217,12 @@ bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 /* Each adds its types to the module and finds what it needs. */
 int add_event(PyObject *module, module_state *state);
 int add_events(PyObject *module, module_state *state);
-int add_registry(PyObject *module);
-int add_methods(PyObject *module, module_state *state);
+int add_registry(PyObject *module, module_state *state);
+int add_methods(module_state *state);
+int add_method(PyObject *module, module_state *state);
+int add_poll(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
+int add_watches(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);
@@ -175,14 +232,6 @@ PyObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
 
 /* Of a type of this module, or of a class that is derived from one. */
 module_state *state_of(PyTypeObject *type);
-
-static inline bool is_a(PyObject *object, PyObject *type) {
-    return PyObject_TypeCheck(object, (PyTypeObject *)type);
-}
-
-static inline bool is_exactly_a(PyObject *object, PyObject *type) {
-    return Py_IS_TYPE(object, (PyTypeObject *)type);
-}
 
 #define METHOD(function) ((PyCFunction)(void (*)(void))(function))
 

@@ -2,17 +2,23 @@
  * read in methods.c. */
 #include "python.h"
 
-static int note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {
-    int result = 0;
-    if (c->timer && c->what == REGISTER && c->result == 0)
-        bind_timer(arguments[0], self, c->timer->owner);
+/* Before changes are made, of which so many register. -1: an exception is set. */
+static int expect(SelectorObject *self, uint32_t registering) {
+    int result;
+    LOCK((PyObject *)self)
+        result = promise(self, registering);
+    UNLOCK
+    return result;
+}
+
+static void note_change(SelectorObject *self, const change *c, PyObject *const *arguments) {
     LOCK((PyObject *)self)
         if (c->gone.index)
             forget(self, c->gone);
         if (c->made.index)
-            result = keep(self, c->made, arguments[0], arguments[1]);
+            keep(self, c->made, arguments[0], arguments[1]);
+        settle(self, c->what == REGISTER);
     UNLOCK
-    return result;
 }
 
 static int reserve(gathered *g) {
@@ -52,6 +58,8 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
             kept[0] = Py_NewRef(arguments[0]);
             kept[1] = Py_NewRef(c->what == DEREGISTER ? Py_None : arguments[1]);
             g->changes[g->count++] = *c;
+            g->timers += c->timer != NULL;
+            g->registering += c->what == REGISTER;
         }
     UNLOCK
     if (!is_open)
@@ -63,24 +71,19 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
     int result;
+    if (expect(selector, c->what == REGISTER) < 0)
+        return -1;
     if (c->timer) { /* soon done: the GIL would cost more */
-        result = selector->calls->apply(selector->selector, c, 1);
+        result = change_timer(arguments[0], selector, c);
     } else {
         Py_BEGIN_ALLOW_THREADS
             result = selector->calls->apply(selector->selector, c, 1);
         Py_END_ALLOW_THREADS
     }
-    if (result < 0) {
+    if (result < 0)
         c->result = result;
-        return 0;
-    }
-    if (note_change(selector, c, arguments) == 0)
-        return 0;
-    change back = {.what = DEREGISTER, .fd = c->fd, .timer = c->timer};
-    if (c->what == REGISTER)
-        selector->calls->apply(selector->selector, &back, 1);
-    PyErr_NoMemory();
-    return -1;
+    note_change(selector, c, arguments);
+    return 0;
 }
 
 int change_registry(PyObject *registry, change *c, PyObject *const *arguments) {
@@ -125,25 +128,60 @@ static PyObject *failures(const gathered *made) {
     return list;
 }
 
+/* The changes of descriptors, as a list of their own where there are others: copied from there, or
+ * back. What is about a timer and what is about a descriptor have no order to keep. */
+static void copy_changes(change *some, gathered *all, bool back) {
+    for (int i = 0; i < all->count; i++) {
+        change *c = &all->changes[i];
+        if (c->timer)
+            continue;
+        if (back)
+            *c = *some++;
+        else
+            *some++ = *c;
+    }
+}
+
+/* Makes all changes; an errno, negative, where none was tried. Those of timers one by one with the
+ * GIL, or the timer's critical section: others use them meanwhile. */
+static int make_all(SelectorObject *selector, gathered *all, change *some) {
+    int result;
+    if (some != all->changes)
+        copy_changes(some, all, false);
+    Py_BEGIN_ALLOW_THREADS
+        result = selector->calls->apply(selector->selector, some, all->count - all->timers);
+    Py_END_ALLOW_THREADS
+    if (some != all->changes)
+        copy_changes(some, all, true);
+    for (int i = 0; i < all->count && result == 0 && all->timers; i++) {
+        change *c = &all->changes[i];
+        int error = c->timer ? change_timer(all->arguments[(size_t)2 * i], selector, c) : 0;
+        if (error < 0)
+            c->result = error; /* the selector was closed meanwhile */
+    }
+    return result;
+}
+
 static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     (void)nothing;
     SelectorObject *selector = ((RegistryObject *)object)->selector;
     if (!is_opened(selector))
         return NULL;
     gathered taken = take((RegistryObject *)object);
-    int result;
-    for (int i = 0; i < taken.count; i++)
-        if (taken.changes[i].timer && taken.changes[i].what == REGISTER)
-            bind_timer(taken.arguments[(size_t)2 * i], selector, NULL);
-    Py_BEGIN_ALLOW_THREADS
-        result = selector->calls->apply(selector->selector, taken.changes, taken.count);
-    Py_END_ALLOW_THREADS
-    int noted = 0;
-    for (int i = 0; i < taken.count && result == 0; i++)
-        noted |= note_change(selector, &taken.changes[i], &taken.arguments[(size_t)2 * i]);
-    PyObject *list = result < 0  ? fail((PyObject *)selector, result, "the changes were not made")
-                     : noted < 0 ? PyErr_NoMemory()
-                                 : failures(&taken);
+    PyObject *list = NULL;
+    change *some = taken.timers ? PyMem_Malloc((size_t)(taken.count - taken.timers) * sizeof *some)
+                                : taken.changes;
+    if (!some && taken.count) {
+        PyErr_NoMemory();
+    } else if (expect(selector, (uint32_t)taken.registering) == 0) {
+        int result = make_all(selector, &taken, some);
+        for (int i = 0; i < taken.count; i++)
+            note_change(selector, &taken.changes[i], &taken.arguments[(size_t)2 * i]);
+        list = result < 0 ? fail((PyObject *)selector, result, "the changes were not made")
+                          : failures(&taken);
+    }
+    if (some != taken.changes)
+        PyMem_Free(some);
     let_go(taken);
     return list;
 }
@@ -243,8 +281,7 @@ static PyType_Spec registry_spec = {
     .slots = registry_slots,
 };
 
-int add_registry(PyObject *module) {
-    PyObject *type = add_type(module, "Registry", &registry_spec);
-    Py_XDECREF(type);
-    return type ? 0 : -1;
+int add_registry(PyObject *module, module_state *state) {
+    state->registry_type = add_type(module, "Registry", &registry_spec);
+    return state->registry_type ? 0 : -1;
 }

@@ -5,17 +5,34 @@ static bool is_newer(uint32_t generation, uint32_t than) {
     return (int32_t)(generation - than) > 0;
 }
 
-static int reserve_slot(SelectorObject *self, uint32_t index) {
-    if (index < self->extent)
+static int reserve_slots(SelectorObject *self, uint32_t wanted) {
+    if (wanted <= self->extent)
         return 0;
-    uint32_t extent = index + 1 + index / 8;
+    uint32_t extent = wanted + wanted / 8;
     slot *slots = PyMem_Realloc(self->slots, extent * sizeof *slots);
-    if (!slots)
+    if (!slots) {
+        PyErr_NoMemory();
         return -1;
+    }
     while (self->extent < extent)
         slots[self->extent++] = (slot){.token = NULL};
     self->slots = slots;
     return 0;
+}
+
+/* The kernel side gives an index that was not given before only while all lower ones are in use. So
+ * of those above the highest that was noted, each one is promised. */
+int promise(SelectorObject *self, uint32_t count) {
+    uint64_t wanted = (uint64_t)self->highest + self->promised + count + 1;
+    if (reserve_slots(self,
+                      (uint32_t)(wanted > REGISTRATIONS_MAX ? REGISTRATIONS_MAX + 1 : wanted)) < 0)
+        return -1;
+    self->promised += count;
+    return 0;
+}
+
+void settle(SelectorObject *self, uint32_t count) {
+    self->promised -= count;
 }
 
 /* Lets go of what a slot held, when nothing finds it there any more: this may run any code. */
@@ -39,18 +56,18 @@ static void empty_slot(SelectorObject *self, uint32_t index, uint32_t generation
 
 /* Notes that a registration has ended. */
 void forget(SelectorObject *self, registration_id gone) {
-    if (gone.index && reserve_slot(self, gone.index) == 0 &&
+    if (gone.index && gone.index < self->extent &&
         !is_newer(self->slots[gone.index].generation, gone.generation))
         empty_slot(self, gone.index, gone.generation);
 }
 
 /* Notes what is registered; where a thread that ended it was faster, nothing, and where one that
  * closed the selector was, no source. */
-int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
-    if (reserve_slot(self, made.index) < 0)
-        return -1;
+void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
     slot *s = &self->slots[made.index];
     slot before = {.token = NULL};
+    if (made.index > self->highest)
+        self->highest = made.index;
     if (self->ended)
         source = NULL;
     if (is_newer(made.generation, s->generation)) {
@@ -62,7 +79,6 @@ int keep(SelectorObject *self, registration_id made, PyObject *source, PyObject 
         s->source = Py_XNewRef(source);
     }
     release(before);
-    return 0;
 }
 
 void renew(SelectorObject *self, registration_id made) {
@@ -78,7 +94,7 @@ static int catch_up(SelectorObject *self, registration_id id) {
     if (self->calls->token(self->selector, id, &token) < 0)
         return 0;
     PyObject *number = PyLong_FromUnsignedLongLong(token);
-    if (!number || reserve_slot(self, id.index) < 0) {
+    if (!number || reserve_slots(self, id.index + 1) < 0) {
         Py_XDECREF(number);
         return -1;
     }
@@ -114,17 +130,17 @@ static PyObject *known_event(slot *s, uint32_t readiness) {
     return NULL;
 }
 
-static int remember(slot *s, uint32_t readiness, PyObject *event) {
+/* Where there is no memory it will be made anew. */
+static void remember(slot *s, uint32_t readiness, PyObject *event) {
     if (s->event) {
         other *o = PyMem_Malloc(sizeof *o);
         if (!o)
-            return -1;
+            return;
         *o = (other){s->others, s->event, s->readiness};
         s->others = o;
     }
     s->event = Py_NewRef(event);
     s->readiness = readiness;
-    return 0;
 }
 
 void prefetch_event(const SelectorObject *self, uint64_t entry) {
@@ -154,10 +170,8 @@ PyObject *event_of(SelectorObject *self, uint64_t entry) {
     if (!event)
         return NULL;
     s = slot_of(self, entry); /* memory may have moved, and finalizers have run */
-    if (s && s->readiness != readiness && remember(s, readiness, event) < 0) {
-        Py_DECREF(event);
-        return PyErr_NoMemory();
-    }
+    if (s && s->readiness != readiness)
+        remember(s, readiness, event);
     if (!s)
         Py_CLEAR(event);
     return event;

@@ -12,22 +12,25 @@ typedef struct {
     timer timer;
 } TimerObject;
 
-/* Changes that are about a timer: see make_change() and changes_apply() */
+/* Changes that are about a timer: see registry.c */
 
 timer *timer_of(const module_state *state, PyObject *source) {
     return is_a(source, state->timer_type) ? &((TimerObject *)source)->timer : NULL;
 }
 
-void bind_timer(PyObject *object, SelectorObject *selector, const struct selector *owner) {
+int change_timer(PyObject *object, SelectorObject *selector, change *c) {
     TimerObject *self = (TimerObject *)object;
     SelectorObject *before = NULL;
+    int result;
     LOCK(object)
-        if (self->timer.owner == owner && self->selector != selector) {
+        result = selector->calls->apply(selector->selector, c, 1);
+        if (self->timer.owner == selector->selector && self->selector != selector) {
             before = self->selector;
             self->selector = (SelectorObject *)Py_NewRef((PyObject *)selector);
         }
     UNLOCK
     Py_XDECREF((PyObject *)before);
+    return result;
 }
 
 /* Times, in nanoseconds. 0, or -1 with an exception set. */
@@ -106,35 +109,44 @@ static PyObject *timer_at(PyObject *type, PyObject *seconds) {
                                                                      : new_timer(type, deadline, 0);
 }
 
-/* -ENOENT: it is not registered. */
-static int set_registered(TimerObject *self, int64_t deadline, int64_t every) {
-    if (!self->timer.owner)
-        return -ENOENT;
-    SelectorObject *selector = self->selector;
-    uint32_t generation = self->timer.made.generation;
-    int result = selector->calls->timer_set(&self->timer, deadline, every);
-    if (result == 0 && self->timer.made.generation != generation) {
-        LOCK((PyObject *)selector)
-            renew(selector, self->timer.made);
-        UNLOCK
-    }
-    return result;
+/* Whose it is, held: another thread may register it with another one. */
+static SelectorObject *held(const TimerObject *self) {
+    return (SelectorObject *)Py_NewRef((PyObject *)self->selector);
+}
+
+/* Returns nothing, or raises what a result means. Lets go of the selector. */
+static PyObject *finish(SelectorObject *selector, int result, const char *what) {
+    PyObject *nothing = result < 0 ? fail((PyObject *)selector, result, what) : none();
+    Py_XDECREF((PyObject *)selector);
+    return nothing;
 }
 
 static PyObject *set_timer(PyObject *object, int64_t deadline, int64_t every) {
     TimerObject *self = (TimerObject *)object;
-    int result;
+    SelectorObject *selector = NULL;
+    registration_id made;
+    int result = 0;
     LOCK(object)
-        result = set_registered(self, deadline, every);
-        if (result == -ENOENT) {
+        made = self->timer.made;
+        if (self->timer.owner)
+            result = self->selector->calls->timer_set(&self->timer, deadline, every);
+        if (!self->timer.owner) {
             self->timer.deadline = deadline;
             self->timer.period = every;
             self->timer.expirations = 0;
+        } else if (result < 0 || self->timer.made.generation != made.generation) {
+            selector = held(self);
+            made = self->timer.made;
         }
     UNLOCK
-    if (result == 0 || result == -ENOENT || (result == -ESHUTDOWN && deadline == NEVER))
-        return none();
-    return fail((PyObject *)self->selector, result, "the timer can't be set");
+    if (result == -ESHUTDOWN && deadline == NEVER)
+        result = 0;
+    if (selector && result == 0) {
+        LOCK((PyObject *)selector)
+            renew(selector, made);
+        UNLOCK
+    }
+    return finish(selector, result, "the timer can't be set");
 }
 
 static PyObject *timer_set_after(PyObject *self, PyObject *seconds) {
@@ -162,19 +174,23 @@ static PyObject *timer_cancel(PyObject *self, PyObject *nothing) {
 static PyObject *timer_close(PyObject *object, PyObject *nothing) {
     (void)nothing;
     TimerObject *self = (TimerObject *)object;
+    SelectorObject *selector = NULL;
     change c = {.what = DEREGISTER, .fd = -1, .timer = &self->timer};
     int result = 0;
     LOCK(object)
-        if (self->timer.owner)
-            result = self->selector->calls->apply(self->selector->selector, &c, 1);
+        if (self->timer.owner) {
+            selector = held(self);
+            result = selector->calls->apply(selector->selector, &c, 1);
+        }
     UNLOCK
     if (result == -ECHILD)
-        return fail((PyObject *)self->selector, result, "the timer can't be closed");
+        return finish(selector, result, "the timer can't be closed");
     if (c.gone.index) {
-        LOCK((PyObject *)self->selector)
-            forget(self->selector, c.gone);
+        LOCK((PyObject *)selector)
+            forget(selector, c.gone);
         UNLOCK
     }
+    Py_XDECREF((PyObject *)selector);
     return set_timer(object, NEVER, 0);
 }
 
@@ -183,17 +199,20 @@ static PyObject *timer_close(PyObject *object, PyObject *nothing) {
 static PyObject *timer_count(PyObject *object, PyObject *nothing) {
     (void)nothing;
     TimerObject *self = (TimerObject *)object;
-    int64_t expirations = -ENOENT;
+    SelectorObject *selector = NULL;
+    int64_t expirations;
     LOCK(object)
-        if (self->timer.owner)
+        if (self->timer.owner) {
             expirations = self->selector->calls->timer_expirations(&self->timer);
-        if (expirations == -ENOENT) {
+            if (expirations < 0)
+                selector = held(self);
+        } else {
             expirations = (int64_t)self->timer.expirations;
             self->timer.expirations = 0;
         }
     UNLOCK
-    if (expirations < 0)
-        return fail((PyObject *)self->selector, (int)expirations, "the timer can't be asked");
+    if (selector)
+        return finish(selector, (int)expirations, "the timer can't be asked");
     return PyLong_FromLongLong(expirations);
 }
 
