@@ -35,7 +35,7 @@ class Timer(_python.Timer, Uncopied):
 
     >>> from pollster import Interest, Poll, Timer, Token
     >>> with Poll() as poll:
-    ...     poll.registry.register(Timer.after(0.002), Token(2), Interest.READABLE)
+    ...     poll.registry.register(Timer.after(0.2), Token(2), Interest.READABLE)
     ...     poll.registry.register(Timer.after(0.001), Token(1), Interest.READABLE)
     ...     tokens = []
     ...     while len(tokens) < 2:

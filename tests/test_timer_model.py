@@ -6,7 +6,7 @@ Time does not matter to them: what is due has a deadline in the past, what is no
 import time
 
 import hypothesis.strategies as st
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 import pollster.backend
@@ -92,4 +92,9 @@ class Timers(RuleBasedStateMachine):
 
 
 TestTimers = Timers.TestCase
-TestTimers.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTimers.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),  # a slow machine is none of the model's business
+)

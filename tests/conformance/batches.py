@@ -3,7 +3,7 @@
 import socket
 
 from case import LEVEL, ONESHOT, Gate, case
-from sources import PIPES, STREAMS, TCP, UNIX, End, SocketEnd
+from sources import PIPES, STREAMS, TCP, UNIX, End, SocketEnd, accepted
 from world import (
     BOTH,
     ERROR,
@@ -216,7 +216,7 @@ def _(world: World) -> None:
         client = world.keep(SocketEnd(socket.socket(listener.sock.family)))
         client.sock.setblocking(True)
         client.sock.connect(listener.sock.getsockname())
-        peer = world.keep(SocketEnd(listener.sock.accept()[0]))
+        peer = world.keep(SocketEnd(accepted(listener.sock)))
         client.partner, peer.partner = peer, client
         ends.append((client, peer))
         world.register(client, token, R | W)

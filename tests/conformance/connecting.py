@@ -5,7 +5,7 @@ import select
 import socket
 
 from case import Gate, case
-from sources import LISTENERS, TCP, WAIT, SocketEnd, family
+from sources import LISTENERS, TCP, WAIT, SocketEnd, accepted, family
 from world import BOTH, ERROR, GONE, READ_CLOSED, WRITABLE, NotHere, R, W, World
 
 
@@ -39,7 +39,7 @@ def _(world: World) -> None:
     world.expect({1: WRITABLE})
     world.again()
     assert client.so_error() == 0
-    peer = world.keep(SocketEnd(listener.sock.accept()[0]))
+    peer = world.keep(SocketEnd(accepted(listener.sock)))
     peer.send(b"x")
     assert select.select([client], [], [], WAIT)[0]
     world.rearm()

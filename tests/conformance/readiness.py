@@ -22,6 +22,7 @@ from sources import (
     WAIT,
     WRITABLE_KINDS,
     SocketEnd,
+    accepted,
 )
 from world import BOTH, READ_CLOSED, READABLE, WRITABLE, R, W, World
 
@@ -213,10 +214,10 @@ def _(world: World) -> None:
         client.sock.connect(listener.sock.getsockname())
         assert select.select([listener], [], [], WAIT)[0]
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
     world.rearm()
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
     world.rearm()
     world.expect({})
 
@@ -230,7 +231,7 @@ def _(world: World) -> None:
     client.sock.setblocking(True)
     client.sock.connect(listener.sock.getsockname())
     world.expect({1: READABLE})
-    world.keep(SocketEnd(listener.sock.accept()[0]))
+    world.keep(SocketEnd(accepted(listener.sock)))
 
 
 @case("R14", "a child's standard output is a source", kinds=("",))

@@ -74,6 +74,12 @@ def unread(fd: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0])
 
 
+def accepted(listener: socket.socket) -> socket.socket:
+    """Accepts a connection, which may be still on its way."""
+    assert select.select([listener], [], [], WAIT)[0], "nobody came"
+    return listener.accept()[0]
+
+
 def wait_for_end(fd: int, *, sending: bool = False) -> None:
     """Waits until a socket can receive no more, or send no more."""
     if sys.platform != "linux":
@@ -149,8 +155,10 @@ class SocketEnd(End):
         count = self.sock.send(data)
         if self.sock.type == socket.SOCK_STREAM:
             wait_until(lambda: unread(partner.fileno()) == before + count)
-        else:
+        elif sys.platform == "linux" or not data:
             assert select.select([partner], [], [], WAIT)[0]
+        else:  # FIONREAD is about the next datagram on Linux, where this one has come
+            wait_until(lambda: unread(partner.fileno()) > before)
         return count
 
     def recv(self, size: int = CHUNK) -> bytes:
@@ -323,7 +331,7 @@ def connected(kind: str, folder: Path) -> Sockets:
     with listener(kind, folder) as listening:
         ours = socket.socket(family(kind))
         ours.connect(listening.getsockname())
-        peer, _ = listening.accept()
+        peer = accepted(listening)
     if kind == "unix stream":
         (folder / "listener").unlink()
     return joined(ours, peer)

@@ -63,6 +63,7 @@ static const struct {
             [OWN_QUEUE] = true,
             [KEEPS_UDATA] = true,
             [SHOWS_ADD] = true,
+            [UNLINK_IS_LINK] = true,
             [SILENT_TRUNCATION] = true,
             [EINVAL_OF_SIGNAL] = true,
             [NO_USER] = true,

@@ -72,6 +72,9 @@
       "shutdown(SHUT_RD)")                                                                         \
     X(NO_EXTEND, "no-extend", "VNODE has no EXTEND: growing is WRITE",                             \
       "XNU vfs_vnops.c, vn_write")                                                                 \
+    X(UNLINK_IS_LINK, "unlink-is-link",                                                            \
+      "VNODE tells of one link less by LINK, and by DELETE of the last one only",                  \
+      "recorded: OpenBSD, EVFILT_VNODE, unlink 2nd name")                                          \
     X(SILENT_TRUNCATION, "silent-truncation", "VNODE does not tell of ftruncate(2)",               \
       "recorded: OpenBSD, EVFILT_VNODE, ftruncate 0")                                              \
     /* Signals and processes */                                                                    \

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NO_ERROR = "No error: 0"  # FreeBSD's text; OpenBSD has another
 RECORDED = Path(__file__).parent / "recorded"
 
 
@@ -114,7 +115,7 @@ def step_of(line: str) -> Step:
 def cases_of(text: str) -> list[Case]:
     """Parses a recording."""
     cases: list[Case] = []
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.replace("Undefined error: 0", NO_ERROR).splitlines()):
         if line.startswith("## "):
             cases.append(Case(line[3:], []))
         elif not line or not cases:
@@ -130,11 +131,11 @@ def cases_of(text: str) -> list[Case]:
     return [case for case in cases if case.title != "DONE"]
 
 
-def load() -> dict[str, Case]:
-    """Returns every case of the two FreeBSD recordings by its title."""
+def load(system: str) -> dict[str, Case]:
+    """Returns every case of a system's recordings by its title."""
     cases = [
         case
-        for path in sorted(RECORDED.glob("freebsd-*.txt"))
+        for path in sorted(RECORDED.glob(f"{system}-*.txt"))
         for case in cases_of(path.read_text())
     ]
     named = {case.title: case for case in cases}

@@ -458,6 +458,21 @@ def growing_is_writing(k: Kernel) -> bool:
     return changes == Vnode.WRITE
 
 
+@shows("unlink-is-link")
+def one_link_less_is_a_change_of_links(k: Kernel) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        names = [os.path.join(folder, name) for name in "ab"]
+        file = os.open(names[0], os.O_RDWR | os.O_CREAT)
+        k.stack.callback(close_quietly, file)
+        os.link(*names)
+        every = Vnode.DELETE | Vnode.LINK
+        assert k.change(file, Filter.VNODE, ADD | CLEAR, fflags=every) == 0
+        os.unlink(names[0])
+        (event,) = k.wait()
+        assert event.fflags in (Vnode.DELETE, Vnode.LINK)
+        return event.fflags == Vnode.LINK
+
+
 @shows("silent-truncation")
 def truncating_is_not_told(k: Kernel) -> bool:
     return not vnode_changes(k, lambda fd: os.ftruncate(fd, 0))

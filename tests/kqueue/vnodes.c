@@ -90,7 +90,10 @@ static unsigned int attributes_changed(struct stat *was, const struct stat *is) 
     was->st_nlink = is->st_nlink;
     unsigned int hint = more ? NOTE_LINK : 0;
     /* Recorded: "EVFILT_VNODE", unlink 2nd name: DELETE, though one is left. */
-    hint |= fewer ? NOTE_DELETE : 0;
+    if (fewer && is->st_nlink > 0 && kernel_has(UNLINK_IS_LINK))
+        hint |= NOTE_LINK;
+    else
+        hint |= fewer ? NOTE_DELETE : 0;
     return hint && same ? hint : hint | NOTE_ATTRIB;
 }
 
