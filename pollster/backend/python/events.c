@@ -233,6 +233,30 @@ static PyObject *no_events(void) {
     return iterator;
 }
 
+/* A loop over a batch makes one and gives it up: the next loop has its memory. Without the GIL
+ * another one may be made meanwhile. */
+static IteratorObject *new_iterator(ReadyObject *ready, const module_state *state) {
+    PyTypeObject *type = (PyTypeObject *)state->iterator_type;
+    PyObject *spare = ready->spare;
+    if (!spare)
+        return PyObject_GC_New(IteratorObject, type);
+    ready->spare = NULL;
+    PyObject_Init(spare, type);
+    Py_DECREF(type); /* the spare had one */
+    return (IteratorObject *)spare;
+}
+
+static void give_up(PyObject *iterator, ReadyObject *ready) {
+#ifndef Py_GIL_DISABLED
+    if (!ready->spare) {
+        ready->spare = iterator;
+        return;
+    }
+#endif
+    (void)ready;
+    free_object(iterator);
+}
+
 static PyObject *ready_iterator(PyObject *object) {
     ReadyObject *ready = (ReadyObject *)object;
     SelectorObject *selector;
@@ -243,8 +267,7 @@ static PyObject *ready_iterator(PyObject *object) {
     UNLOCK
     if (!selector)
         return no_events();
-    IteratorObject *iterator =
-        PyObject_GC_New(IteratorObject, (PyTypeObject *)selector->state->iterator_type);
+    IteratorObject *iterator = new_iterator(ready, selector->state);
     if (!iterator) {
         Py_DECREF((PyObject *)selector);
         return NULL;
@@ -260,6 +283,8 @@ static PyObject *ready_iterator(PyObject *object) {
 static int ready_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)((ReadyObject *)object)->selector);
+    if (((ReadyObject *)object)->spare)
+        Py_VISIT(Py_TYPE(((ReadyObject *)object)->spare));
     return 0;
 }
 
@@ -278,6 +303,8 @@ static int ready_clear(PyObject *object) {
 static void ready_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     ready_clear(object);
+    if (((ReadyObject *)object)->spare)
+        free_object(((ReadyObject *)object)->spare);
     free_object(object);
 }
 
@@ -341,10 +368,12 @@ static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static void iterator_dealloc(PyObject *object) {
+    IteratorObject *self = (IteratorObject *)object;
+    ReadyObject *ready = self->ready;
     PyObject_GC_UnTrack(object);
-    Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
-    Py_DECREF((PyObject *)((IteratorObject *)object)->selector);
-    free_object(object);
+    Py_DECREF((PyObject *)self->selector);
+    give_up(object, ready);
+    Py_DECREF((PyObject *)ready);
 }
 
 static PyType_Slot iterator_slots[] = {

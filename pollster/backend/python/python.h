@@ -85,7 +85,8 @@ typedef struct {
     batch *batch;
     int capacity;
     int count;
-    uint32_t turn; /* how often it was filled or emptied: ends the iterators of earlier turns */
+    uint32_t turn;   /* how often it was filled or emptied: ends the iterators of earlier turns */
+    PyObject *spare; /* the memory of an iterator that was given up, with its type; or NULL */
     bool waiting;
 } ReadyObject;
 
