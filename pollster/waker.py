@@ -23,7 +23,7 @@ class Waker(Uncopied):
     Parameters: `registry`, of the Poll to wake; `token`, of its events, which are readable.
     Raises `OSError` where the kernel has no descriptor left for it.
 
-    Source: eventfd(2); kevent(2) EVFILT_USER.
+    See: eventfd(2); kevent(2) EVFILT_USER.
 
     >>> import threading
     >>> from pollster import Poll, Token, Waker

@@ -150,6 +150,11 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
 
 PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
+    if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
+        return PyErr_Format(PyExc_TypeError,
+                            "events must be an Events, not %R: the timeout goes by its name, "
+                            "poll(timeout=%R)",
+                            arguments[0], arguments[0]);
     if (count != 2 || !is_a(arguments[0], self->state->ready_type))
         return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
                             count ? arguments[0] : Py_None);

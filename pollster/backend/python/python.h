@@ -58,7 +58,8 @@ typedef struct {
 typedef struct {
     PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
     PyObject *registry_type, *timer_type, *method_type;
-    PyObject *token_type, *interest_type, *trigger_type;
+    PyObject *token_type;
+    PyObject *interests, *triggers;                  /* tuples: each at its number */
     PyObject *plain_types, *socket_types;            /* sets: see descriptor_of in source.py */
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
@@ -105,6 +106,7 @@ typedef struct {
     PyObject ob_base;
     SelectorObject *selector;
     bool gathers;
+    bool is_open; /* it gathers now */
     gathered waiting;
 } RegistryObject;
 
