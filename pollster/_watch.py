@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-_REGISTER, _REREGISTER, _DEREGISTER = range(3)  # as selector.h numbers them
+_REGISTER, _REREGISTER, _DEREGISTER, _PAUSE, _RESUME = range(5)  # as selector.h numbers them
+_NO_TOKEN = Token(0)
 
 
 class Watch(_python.Watch, Uncopied):
@@ -80,15 +81,31 @@ class Watch(_python.Watch, Uncopied):
         It stays open and goes on noting what happens, until `close()`. Raises `NotRegisteredError`
         where it is not registered with this Poll.
         """
-        self._apply(registry, _DEREGISTER, Token(0), Interest.READABLE, Trigger.LEVEL)
+        self._apply(registry, _DEREGISTER)
+
+    def pause(self, registry: "Registry") -> None:
+        """Has its Poll report nothing of it until `resume`; it goes on noting what happens.
+
+        `registry.pause(source)` calls this. Raises `NotRegisteredError` where it is not registered
+        with this Poll.
+        """
+        self._apply(registry, _PAUSE)
+
+    def resume(self, registry: "Registry") -> None:
+        """Ends a pause: what happened and nobody has taken yet is told.
+
+        `registry.resume(source)` calls this. Raises `NotRegisteredError` where it is not registered
+        with this Poll.
+        """
+        self._apply(registry, _RESUME)
 
     def _apply(
         self,
         registry: "Registry",
         what: int,
-        token: Token,
-        interest: Interest,
-        trigger: Trigger | None,
+        token: Token = _NO_TOKEN,
+        interest: Interest = Interest.READABLE,
+        trigger: Trigger | None = None,
     ) -> None:
         selector = registry._selector
         if interest is not Interest.READABLE:
@@ -107,7 +124,7 @@ class Watch(_python.Watch, Uncopied):
             gone, made = change.gone, change.made
             self._place = (selector, made.index, made.generation) if made.index else None
             selector.forget(gone.index, gone.generation)
-            selector.keep(made.index, made.generation, self, token)
+            selector.keep(made.index, made.generation, self, change.token)
         except BaseException:  # no memory, or a signal's handler
             if what == _REGISTER and code == 0:
                 change.what = _DEREGISTER

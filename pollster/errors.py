@@ -65,7 +65,7 @@ class BatchError(ExceptionGroup[Exception]):
 def failure(selector: Selector, number: int, source: object, fd: int, change: str) -> Exception:
     """Returns what an errno means.
 
-    Parameters: `change`, what was to be done: "register", "reregister" or "deregister".
+    Parameters: `change`, what was to be done: "register", "pause" and so on.
     """
     if isinstance(source, _python.Timer):
         return cast(Exception, cast(Any, source)._refused(selector, number, change))
@@ -82,7 +82,12 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
         return NotRegisteredError(
             number, f"{name} is not registered with this Poll; use register() first"
         )
-    return OSError(number, f"{name} can't be {change}ed: {_reason(number)}")
+    return OSError(number, f"{name} can't be {done(change)}: {_reason(number)}")
+
+
+def done(change: str) -> str:
+    """Returns what has become of a source: "registered", "paused"."""
+    return f"{change.removesuffix('e')}ed"
 
 
 def _reason(number: int) -> str:
@@ -94,7 +99,7 @@ def _reason(number: int) -> str:
         errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
         errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
         errno.EINVAL: "the kernel can't watch it, or not for this interest; "
-        "a queue can't watch itself and is READABLE only",
-        errno.ELOOP: "queues are nested too deeply, or in a circle",
+        "a queue is READABLE only",
+        errno.ELOOP: "queues are nested too deeply, in themselves or in a circle",
     }
     return known.get(number, os.strerror(number))

@@ -4,7 +4,7 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
@@ -12,9 +12,9 @@ from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
-from pollster.errors import BatchError, NotRegisteredError, failure
+from pollster.errors import BatchError, NotRegisteredError, done, failure
 from pollster.interest import Interest
-from pollster.source import ReadableOnly, Source, SourceLike, descriptor_of
+from pollster.source import ReadableOnly, SourceLike, descriptor_of
 from pollster.token import Token
 from pollster.trigger import Trigger
 
@@ -25,17 +25,36 @@ _LEVEL = Trigger.LEVEL
 _HANGUP = 8  # INTEREST_HANGUP of selector.h: in what PollsterSelector asks for
 _INTERESTS = {*range(sum(Interest) + _HANGUP + 1)} - {_HANGUP}
 _TRIGGERS = range(len(Trigger))
-CHANGES = ("register", "reregister", "deregister")  # as selector.h numbers them
-REGISTER, REREGISTER, DEREGISTER = range(3)
+CHANGES = ("register", "reregister", "deregister", "pause", "resume")  # as selector.h numbers them
+REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME = range(5)
 
 
-class Registration(NamedTuple):
-    """What is registered: see iteration over `Registry`."""
-
+class _Fields(NamedTuple):
     source: Any
     token: Token
     interest: Interest
     trigger: Trigger
+
+
+class Registration(_Fields):
+    """What is registered: see iteration over `Registry`.
+
+    A tuple of `source`, `token`, `interest` and `trigger`; `paused` says whether it is, and is no
+    part of the tuple.
+    """
+
+    paused: bool
+
+    def __new__(
+        cls, source: Any, token: Token, interest: Interest, trigger: Trigger, paused: bool = False
+    ) -> Self:
+        """Makes one; a program gets them by iteration."""
+        made = super().__new__(cls, source, token, interest, trigger)
+        made.paused = paused
+        return made
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}{', paused' if self.paused else ''}"
 
 
 class Registry(_python.Registry, Uncopied):
@@ -104,7 +123,8 @@ class Registry(_python.Registry, Uncopied):
         """Replaces a source's token, interest and trigger, and arms it again.
 
         Parameters as of `register`; without a trigger, or with None, it keeps the one that it has.
-        What is ready now is reported again, also with `EDGE`.
+        What is ready now is reported again, also with `EDGE`. A source that is paused is so no
+        longer.
 
         Raises `NotRegisteredError` where this Poll does not have the source, also where its
         descriptor's number is another file's by now; else as `register` does.
@@ -151,6 +171,65 @@ class Registry(_python.Registry, Uncopied):
         """
         self._look_closer(DEREGISTER, source)
 
+    @in_c
+    def pause(self, source: SourceLike) -> None:
+        """Reports nothing of a source any more, until `resume`: for back-pressure.
+
+        It stays registered, with its token, interest and trigger. Once this returns none of its
+        events is delivered, also not from the rest of a batch; no poll wakes for it, nor one of a
+        Poll around this one. What happens meanwhile, a hang-up too, is told after `resume`. To
+        pause what is paused changes nothing.
+
+        Raises `NotRegisteredError` where this Poll does not have the source, also where its
+        descriptor's number is another file's by now; `OSError` where its descriptor is closed;
+        `TypeError` for what is no source and for one of its own methods without a `pause`;
+        `ValueError` for a closed Poll.
+
+        Source: kevent(2) EV_DISABLE. epoll(7) has no such call: there a source that is paused is
+        moved to another epoll, which takes a descriptor.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(writer, Token(1), Interest.WRITABLE)
+        ...     poll.registry.pause(writer)
+        ...     len(poll.poll(timeout=0)), [r.paused for r in poll.registry]
+        ...     poll.registry.resume(writer)
+        ...     list(poll.poll(timeout=0))
+        (0, [True])
+        [<Event Token(1) writable>]
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        self._look_closer(PAUSE, source)
+
+    @in_c
+    def resume(self, source: SourceLike) -> None:
+        """Arms a source again as it was registered, after `pause` or the event of a one-shot.
+
+        What is ready now is reported, also with `EDGE`, as after `reregister`.
+
+        Raises what `pause` raises, and as it `OSError` where the kernel's limits are reached; the
+        source is still paused then.
+
+        Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ENABLE.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Token, Trigger
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
+        ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
+        ...     poll.registry.resume(writer)
+        ...     len(poll.poll(timeout=0)), len(poll.poll(timeout=0))
+        (1, 0)
+        (1, 0)
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        self._look_closer(RESUME, source)
+
     def batch(self) -> "Batch":
         """Returns a `Batch`: changes that are made together, in few system calls.
 
@@ -175,13 +254,13 @@ class Registry(_python.Registry, Uncopied):
             view = self._selector.view(index)
             if view:
                 kinds = Interest(view.interest), Trigger(view.trigger)
-                found.append(Registration(source, Token(view.token), *kinds))
+                found.append(Registration(source, Token(view.token), *kinds, bool(view.paused)))
         return iter(found)
 
     def _look_closer(self, what: int, source: SourceLike, *how: Any) -> None:
         """Makes a change whose arguments are not the plain ones, or says what is wrong with them.
 
-        Parameters: `how`, token, interest and trigger; nothing for DEREGISTER.
+        Parameters: `how`, token, interest and trigger; nothing but for REGISTER and REREGISTER.
         """
         if how:
             how = _fit(what, *how)
@@ -192,7 +271,7 @@ class Registry(_python.Registry, Uncopied):
                 raise
             fd = -1
         if fd is None:
-            getattr(_itself(source), CHANGES[what])(self, *how)
+            _own_method(source, CHANGES[what])(self, *how)
             return
         if fd < 0:
             fd = self._descriptor_before(source, what)
@@ -213,7 +292,7 @@ class Registry(_python.Registry, Uncopied):
         if issubclass(type(source), int):
             raise ValueError(f"fd {source} is negative: pass an open descriptor")
         if what != DEREGISTER:
-            raise ValueError(f"{source!r} is closed: register it while it is open")
+            raise ValueError(f"{source!r} is closed: {CHANGES[what]} it while it is open")
         fd = self._registered_as(source)
         if fd is None:
             raise NotRegisteredError(
@@ -233,10 +312,10 @@ class Registry(_python.Registry, Uncopied):
 class Batch(Registry):
     """A Registry whose changes are made when its `with` block ends, all in one go.
 
-    With kqueue that is one system call; with epoll one call of C code, which makes a system call
-    for each. They are made in their order, each as if alone. What is wrong with their arguments
-    is raised at once; an error that ends the block drops them all. The kernel's errors come in a
-    `BatchError` when all has been tried. Iteration gives what is registered already.
+    With kqueue that is one system call; with epoll one call of C code, which makes those of each.
+    They are made in their order, each as if alone. What is wrong with their arguments is raised at
+    once; an error that ends the block drops them all. The kernel's errors come in a `BatchError`
+    when all has been tried. Iteration gives what is registered already.
 
     Source: kevent(2), EV_RECEIPT.
 
@@ -298,8 +377,11 @@ def _fit(
     return Token(token), interest, trigger
 
 
-def _itself(source: object) -> Source:
-    """Returns a source that registers itself; a Registry only looks like one."""
+def _own_method(source: object, name: str) -> Callable[..., None]:
+    """Returns the method of a source that registers itself; a Registry only looks like one."""
     if isinstance(source, Registry):
         raise TypeError(f"{source!r} is no source: register its Poll")
-    return cast(Source, source)
+    method = getattr(source, name, None)
+    if method is None:
+        raise TypeError(f"{source!r} can't be {done(name)}: it has no {name}() of its own")
+    return cast(Callable[..., None], method)

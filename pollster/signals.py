@@ -22,8 +22,9 @@ class Signals(Watch):
     does not end the process, a SIGTSTP does not stop it. A handler that the program has installed,
     with `signal.signal()` or in C, goes on being called, and `signal.set_wakeup_fd()` told; a
     signal that it ignores is counted and ignored. No thread's signal mask is changed. It may be
-    made in any thread. `close()` puts back what was there; a forked child has that from the
-    beginning.
+    made in any thread. `close()` puts back what was there, and no signal from before it ends the
+    process then: one that no thread has received yet is dropped where the default action would
+    follow. A forked child has what was there from the beginning.
 
     Raises `ValueError` for what is no signal, for SIGKILL and SIGSTOP, which nobody can catch, and
     for SIGSEGV, SIGBUS, SIGFPE and SIGILL, which the program can't go on after; `OSError` where the

@@ -1,5 +1,6 @@
 """`Source`: what can be registered."""
 
+import _socket
 import io
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -10,7 +11,7 @@ from pollster.trigger import Trigger
 if TYPE_CHECKING:
     from pollster.registry import Registry
 
-__all__ = ["HasFileno", "Source", "SourceLike", "plain_types"]
+__all__ = ["HasFileno", "Source", "SourceLike", "plain_types", "socket_types"]
 
 
 class HasFileno(Protocol):
@@ -25,7 +26,8 @@ class Source(Protocol):
     """An object that registers itself, such as one that is made of several descriptors.
 
     `Registry.register(source, ...)` calls `source.register(registry, ...)` once and passes on what
-    it raises; so do the other two. Shaped after mio's `event::Source`.
+    it raises; so do the other two. With `pause(registry)` and `resume(registry)` as well it can be
+    paused. Shaped after mio's `event::Source`.
 
     >>> import socket
     >>> from pollster import Interest, Poll, Token, Trigger
@@ -79,6 +81,9 @@ class ReadableOnly:
 # Types whose objects have a fileno() and nothing else to look at: found out once for each.
 plain_types: set[type[object]] = set()
 
+# Those of them whose descriptor is a socket: kqueue need not ask whether it is a file.
+socket_types: set[type[object]] = set()
+
 
 def descriptor_of(source: object) -> int | None:
     """Returns a source's descriptor; negative where it is closed, None where it registers itself.
@@ -107,7 +112,10 @@ def descriptor_of(source: object) -> int | None:
     if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly) and _is_itself(kind):
         if len(plain_types) >= 1000:  # a program that makes classes as it goes
             plain_types.clear()
+            socket_types.clear()
         plain_types.add(kind)
+        if getattr(kind, "fileno", None) is _socket.socket.fileno:
+            socket_types.add(kind)
     return int.__index__(fd)
 
 

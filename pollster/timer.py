@@ -8,7 +8,7 @@ from pollster import _timeout  # noqa: F401  # pyright: ignore[reportUnusedImpor
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend.selector import Selector
-from pollster.errors import AlreadyRegisteredError, NotRegisteredError
+from pollster.errors import AlreadyRegisteredError, NotRegisteredError, done
 from pollster.interest import Interest
 from pollster.registry import Registry
 from pollster.token import Token
@@ -76,6 +76,18 @@ class Timer(_python.Timer, Uncopied):
         _check(self, registry)
         registry.deregister(self)
 
+    def pause(self, registry: Registry) -> None:
+        """Holds it: its time goes on, and what is due meanwhile is told after `resume`.
+
+        `registry.pause(timer)` does this. Raises `NotRegisteredError` where this Poll does not have
+        it.
+        """
+        registry.pause(self)
+
+    def resume(self, registry: Registry) -> None:
+        """Ends a pause. Raises `NotRegisteredError` where this Poll does not have it."""
+        registry.resume(self)
+
     def _refused(self, selector: Selector, number: int, change: str) -> Exception:
         """Returns what an errno of a change means; `errors.failure` calls it."""
         if number == errno.ECHILD:
@@ -91,7 +103,7 @@ class Timer(_python.Timer, Uncopied):
             )
         if number == errno.ENOENT:
             return NotRegisteredError(errno.ENOENT, f"{self!r} is not registered with this Poll")
-        return selector.failure(number, f"{self!r} can't be {change}ed")
+        return selector.failure(number, f"{self!r} can't be {done(change)}")
 
     def __repr__(self) -> str:
         deadline, period = self._setting()

@@ -1,6 +1,8 @@
 """`Waker`: ends another thread's wait."""
 
 import errno
+from collections.abc import Callable
+from typing import Any
 
 from pollster._uncopied import Uncopied
 from pollster.backend.selector import Selector
@@ -90,6 +92,30 @@ class Waker(Uncopied):
         if not is_here or all(known.source is not self for known in registry):
             raise self._error(errno.ENOENT)
         self.close()
+
+    def pause(self, registry: Registry) -> None:
+        """Has its Poll report nothing of it until `resume`; `registry.pause(waker)` calls this.
+
+        Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
+        """
+        self._change(registry, self._selector.lib.waker_pause)
+
+    def resume(self, registry: Registry) -> None:
+        """Ends a pause: wakes meanwhile are one event; `registry.resume(waker)` calls this.
+
+        Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
+        """
+        self._change(registry, self._selector.lib.waker_resume)
+
+    def _change(self, registry: Registry, change: Callable[[Any], int]) -> None:
+        if registry._selector is not self._selector:
+            raise self._error(errno.ENOENT)
+        self._selector.promise()
+        code = change(self._waker)
+        made = self._waker.made
+        self._selector.keep(0 if code else made.index, made.generation, self, self._token)
+        if code < 0:
+            raise self._error(-code)
 
     def _error(self, number: int) -> Exception:
         if number == errno.ENOENT:

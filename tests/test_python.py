@@ -723,6 +723,22 @@ def test_what_there_is_once_can_not_be_copied(backend, poll, fds, tmp_path) -> N
     assert not poll.closed
 
 
+def test_iterators_that_are_given_up_and_made_again_are_independent(poll, fds) -> None:
+    """The next one has the memory of the last."""
+    watch_writers(poll, fds, 2)
+    for _ in range(3):
+        events = poll.poll(Events(4), timeout=0)
+        one, other = iter(events), iter(events)
+        next(one)
+        del one
+        third = iter(events)
+        assert len(list(third)) == len(list(other)) == 2
+        fourth = iter(events)
+        del third, other, events
+        gc.collect()
+        assert len(list(fourth)) == 2
+
+
 def test_an_iterator_can_not_be_made_by_its_type(poll) -> None:
     for events in (Events(1), poll.poll(timeout=0)):
         with pytest.raises(TypeError, match="cannot create"):

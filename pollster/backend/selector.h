@@ -46,14 +46,15 @@ enum limits {
     REGISTRATIONS_MAX = 1048575 /* indexes fit in 20 bits */
 };
 
-/* One 64-bit entry for each registration that is ready: its index (from bit 0), its readiness, its
- * generation, each from the bit named here. */
-enum entry { ENTRY_READINESS = 20, ENTRY_GENERATION = 32, READY_MASK = 63 };
+/* One 64-bit entry for each registration that is ready: its index (from bit 0), its readiness, a
+ * bit that is set where it was read, its generation, each from the bit named here. */
+enum entry { ENTRY_READINESS = 20, ENTRY_READ = 26, ENTRY_GENERATION = 32, READY_MASK = 63 };
 
 typedef struct selector selector;
 typedef struct watch watch;
 
-/* What one wait hands over. Only the selector writes it. */
+/* What one wait hands over. Only the selector writes it, but for the bits that say what was read.
+ */
 typedef struct {
     uint64_t *ready;   /* entries */
     int taken;         /* how many entries of the kernel's own selector_raw can show */
@@ -75,16 +76,17 @@ typedef struct {
     uint64_t expirations;
 } timer;
 
-enum what { REGISTER, REREGISTER, DEREGISTER };
+enum what { REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME };
 
-/* One change of what is registered; a deregistration has only an fd or a timer. */
+/* One change of what is registered; all but the first two have only an fd or a timer. */
 typedef struct {
     enum what what;
     int fd;
-    timer *timer; /* NULL: it is about the fd */
-    uint64_t token;
+    timer *timer;   /* NULL: it is about the fd */
+    uint64_t token; /* after PAUSE and RESUME: what it is registered under */
     uint32_t interest;
     uint32_t trigger;
+    int is_plain;         /* the source says that its fd is no file, pipe, terminal or queue */
     int result;           /* 0, or why not */
     registration_id made; /* what is registered now */
     registration_id gone; /* what is not any more: it was deregistered, or found to be stale */
@@ -94,8 +96,11 @@ typedef struct {
     int fd;            /* -1 where the kernel queue itself is the source, and of timers */
     uint32_t interest; /* without HANGUP */
     uint32_t trigger;
+    uint32_t paused;
     uint64_t token;
 } registration_view;
+
+typedef struct waker_state waker_state;
 
 typedef struct {
     selector *owner;
@@ -104,6 +109,7 @@ typedef struct {
     int fd;               /* what wake() writes to; -1 where it triggers a user event */
     int users;            /* its owner and each wake() under way: the last one ends it */
     int closed;           /* both are read and changed atomically */
+    waker_state *state;
 } waker;
 
 /* One field of a kernel's event structure, for people who debug. */
@@ -166,7 +172,10 @@ int selector_fd(selector *s);
  * interest that this kernel does not have. Where the fd's number was reused, what was registered
  * for it is gone. REREGISTER replaces interest, token and trigger, and arms again; with another
  * token it has another generation, which ends the events of the old one. DEREGISTER works also
- * where the fd has been closed. Both: -ENOENT, not registered; what was registered for a reused
+ * where the fd has been closed. PAUSE: nothing of it is reported, also not from a batch, and nobody
+ * is woken, until RESUME arms it again as it was (or REREGISTER does), which tells what is ready;
+ * what was reported and not read yet is not lost. It has another generation then. To pause what is
+ * paused changes nothing. All of these: -ENOENT, not registered; what was registered for a reused
  * number is gone.
  *
  * A timer can be registered with one selector at a time, which must be open. It goes on where it
@@ -238,6 +247,10 @@ const selector_calls *selector_functions(void);
 int waker_open(selector *s, waker *w, uint64_t token);
 int waker_wake(waker *w);
 int waker_close(waker *w);
+
+/* As PAUSE and RESUME; a wake while it is paused is told afterwards. -ENOENT: it was closed. */
+int waker_pause(waker *w);
+int waker_resume(waker *w);
 
 /* What happens outside of descriptors: signals, the end of a process, changes of a path. A watch
  * is open, and keeps what happens, from watch_... to watch_close, registered or not. Registered,

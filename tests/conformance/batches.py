@@ -3,6 +3,7 @@
 import socket
 
 from case import LEVEL, ONESHOT, Gate, case
+from gates import FIFO_ENDS_OF_MACOS
 from sources import PIPES, STREAMS, TCP, UNIX, End, SocketEnd, accepted
 from world import (
     BOTH,
@@ -115,6 +116,7 @@ def _(world: World) -> None:
     kinds=PIPES,
     triggers=WHOLE,
     gates=(
+        FIFO_ENDS_OF_MACOS,
         Gate(
             ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: both ends are truly writable",

@@ -33,7 +33,7 @@ SYSTEMS = (
     "DragonFly",
 )
 EMULATED = "tests/kqueue"  # the tests' own kqueue for Linux; its README says what it can't do
-RULES = tuple(f"R{number}" for number in range(1, 22))
+RULES = tuple(f"R{number}" for number in range(1, 23))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
 from children import in_child
+from gates import FIFO_ENDS_OF_MACOS
 from sources import READABLE_KINDS, SOCKETS, STREAMS, UNIX
 from world import BOTH, READABLE, WRITABLE, WRITE_CLOSED, R, W, World, batch_of
 
@@ -251,7 +252,12 @@ def _(world: World) -> None:
 # What is special
 
 
-@case("R3", "batch: pipes whose reader is gone report it", kinds=("pipe", "fifo"))
+@case(
+    "R3",
+    "batch: pipes whose reader is gone report it",
+    kinds=("pipe", "fifo"),
+    gates=(FIFO_ENDS_OF_MACOS,),
+)
 def _(world: World) -> None:
     reader, broken = world.one_way(world.kind)
     _, healthy = world.one_way()

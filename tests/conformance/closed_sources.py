@@ -5,10 +5,11 @@ import os
 
 from case import EVERY_TRIGGER, LEVEL, ONESHOT, case
 from children import running_child
+from gates import FIFO_WRITERS_OF_NETBSD
 from sources import READABLE_KINDS, SOCKETS, STREAMS, WRITABLE_KINDS, FileEnd
-from world import READABLE, WRITABLE, R, W, World
+from world import READABLE, WRITABLE, WRITE_CLOSED, R, W, World
 
-from pollster import NotRegisteredError, Token
+from pollster import BatchError, NotRegisteredError, Token
 
 LEVEL_ONLY = (LEVEL,)
 OFTEN = 20_000  # polls after which a ghost must have been found: it has reported in each
@@ -29,7 +30,12 @@ def _(world: World) -> None:
         world.expect({})
 
 
-@case("R9", "a source closed after it reported is silent", kinds=WRITABLE_KINDS)
+@case(
+    "R9",
+    "a source closed after it reported is silent",
+    kinds=WRITABLE_KINDS,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, _ = world.writer()
     world.register(ours, 1, W)
@@ -217,3 +223,55 @@ def _(world: World) -> None:
     _, writer = world.one_way()
     world.register(writer, 50, W)
     world.expect({50: WRITABLE})
+
+
+# The number of a closed pipe is the write end of another one, whose reader is gone. FreeBSD drops a
+# pipe's knote as its reader goes and refuses another: the two must not be taken for each other.
+
+
+def another_broken_pipe(world: World, number: int) -> None:
+    """Gives a number to the write end of a pipe without a reader."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, number)
+    os.close(writer)
+
+
+@case("R2", "a broken pipe under a closed pipe's number is not reregistered")
+def _(world: World) -> None:
+    _, writer = world.one_way()
+    world.register(writer, 1, W)
+    world.expect({1: WRITABLE})
+    another_broken_pipe(world, writer.fd)
+    with world.refused(NotRegisteredError, errno.ENOENT):
+        world.poll.registry.reregister(writer.fd, Token(2), W, world.trigger)
+    assert registered(world) == []
+
+
+@case("R2", "a broken pipe under a broken pipe's number is not reregistered")
+def _(world: World) -> None:
+    reader, writer = world.one_way()
+    world.register(writer, 1, W)
+    world.expect({1: WRITABLE})
+    reader.close()
+    world.rearm()
+    world.expect({1: WRITE_CLOSED})
+    another_broken_pipe(world, writer.fd)
+    with world.refused(NotRegisteredError, errno.ENOENT):
+        world.poll.registry.reregister(writer.fd, Token(2), W, world.trigger)
+    assert registered(world) == []
+    world.register(writer.fd, 3, W)
+    world.expect({3: WRITE_CLOSED})
+
+
+@case("R2", "batch: a broken pipe under a closed pipe's number is not reregistered")
+def _(world: World) -> None:
+    _, writer = world.one_way()
+    world.register(writer, 1, W)
+    another_broken_pipe(world, writer.fd)
+    changes = world.poll.registry.batch()
+    changes.reregister(writer.fd, Token(2), W, world.trigger)
+    changes.register(world.one_way()[1].fd, Token(3), W, world.trigger)
+    with world.refused(BatchError):
+        changes.__exit__(None, None, None)
+    assert registered(world) == [3]

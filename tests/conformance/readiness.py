@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from case import EDGE, LEVEL, Gate, case
+from gates import FIFO_WRITERS_OF_NETBSD
 from sources import (
     BOUNDED,
     DATAGRAMS,
@@ -51,7 +52,7 @@ def _(world: World) -> None:
         world.expect({})
 
 
-@case("R3", "a source with room is writable", kinds=WRITABLE_KINDS)
+@case("R3", "a source with room is writable", kinds=WRITABLE_KINDS, gates=(FIFO_WRITERS_OF_NETBSD,))
 def _(world: World) -> None:
     ours, _ = world.writer()
     world.register(ours, 1, W)
@@ -59,7 +60,12 @@ def _(world: World) -> None:
     world.again()
 
 
-@case("R3", "a full buffer is not writable until it is drained", kinds=BOUNDED)
+@case(
+    "R3",
+    "a full buffer is not writable until it is drained",
+    kinds=BOUNDED,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, peer = world.writer()
     world.register(ours, 1, W)
@@ -73,7 +79,12 @@ def _(world: World) -> None:
         world.again()
 
 
-@case("R3", "a source that is full when it is registered is not writable", kinds=BOUNDED)
+@case(
+    "R3",
+    "a source that is full when it is registered is not writable",
+    kinds=BOUNDED,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, peer = world.writer()
     ours.fill()

@@ -15,6 +15,7 @@ import weakref
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
 from children import running_child
+from gates import FIFO_ENDS_OF_MACOS, FIFO_WRITERS_OF_NETBSD
 from sources import PIPES, READABLE_KINDS, SOCKETS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS, FileEnd
 from world import BOTH, GONE, READABLE, WRITABLE, WRITE_CLOSED, R, W, World
 
@@ -253,6 +254,7 @@ def change_a_broken_pipe(world: World, becomes: frozenset[str]) -> None:
     "changing a broken pipe's registration works as with any other",
     kinds=PIPES,
     gates=(
+        FIFO_ENDS_OF_MACOS,
         Gate(
             ("FreeBSD", "OpenBSD", "DragonFly"),
             "pipes go both ways there: the write end can be read, and is told of its end",
@@ -280,7 +282,10 @@ def _(world: World) -> None:
 
 
 @case(
-    "R2", "libkqueue test/write.c registering a full source does not block", kinds=(*UNIX, *PIPES)
+    "R2",
+    "libkqueue test/write.c registering a full source does not block",
+    kinds=(*UNIX, *PIPES),
+    gates=(FIFO_WRITERS_OF_NETBSD,),
 )
 def _(world: World) -> None:
     # OpenBSD: ADD with RECEIPT on EVFILT_WRITE may block.
@@ -558,16 +563,50 @@ def _(world: World) -> None:
     assert tokens(world.poll) == []
 
 
+def a_number_says_nothing_of_its_queue(world: World) -> None:
+    inner = world.another_poll()
+    world.register(inner.fileno(), 1, R)
+    world.reregister(inner.fileno(), 2, R | W)
+    inner.registry.register(world.one_way()[1].fd, Token(0), W)
+    world.expect({2: READABLE})
+
+
+@case(
+    "R21",
+    "what a refused reregister was for goes on being reported",
+    gates=(
+        Gate(
+            ("epoll",),
+            "epoll does not refuse EPOLLOUT of an epoll, and a number does not tell what it is of",
+            "Linux fs/eventpoll.c ep_eventpoll_poll",
+            a_number_says_nothing_of_its_queue,
+        ),
+    ),
+)
+def _(world: World) -> None:
+    inner = world.another_poll()
+    world.register(inner.fileno(), 1, R)
+    for trigger in world.trigger, *EVERY_TRIGGER:
+        with world.refused(OSError, errno.EINVAL, "READABLE"):
+            world.poll.registry.reregister(inner.fileno(), Token(2), R | W, trigger)
+    assert tokens(world.poll) == [1]
+    inner.registry.register(world.one_way()[1].fd, Token(0), W)
+    world.expect({1: READABLE})
+
+
 @case("R14", "a Poll can't watch itself", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
-    with world.refused(OSError, errno.EINVAL, "itself"):
-        world.poll.registry.register(world.poll, Token(1), R)
+    copy = world.keep_fd(os.dup(world.poll.fileno()))
+    for itself in (world.poll, world.poll.fileno(), copy):
+        with world.refused(OSError, errno.ELOOP, "in themselves"):
+            world.poll.registry.register(itself, Token(1), R)
     assert tokens(world.poll) == []
 
 
 @case("R14", "libkqueue: nesting Polls too deeply is a clear error", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
-    # Linux nests 5 epolls (fs/eventpoll.c, EP_MAX_NESTS), XNU 10 kqueues; both say ELOOP then.
+    # Linux nests 5 epolls (fs/eventpoll.c, EP_MAX_NESTS) and says ELOOP then; XNU 10 kqueues, and
+    # says EINVAL (kern_event.c, kqueue_kqfilter).
     inner = world.poll
     for token in range(12):
         outer = world.another_poll()
@@ -581,25 +620,46 @@ def _(world: World) -> None:
         inner = outer
 
 
-@case(
-    "R14",
-    "two Polls can't watch each other",
-    triggers=LEVEL_ONLY,
-    gates=(
-        Gate(
-            ("kqueue",),
-            "FreeBSD looks for a queue in itself only, not for longer circles",
-            "FreeBSD sys/kern/kern_event.c kqueue_register",
-        ),
-    ),
-)
+@case("R14", "two Polls can't watch each other", triggers=LEVEL_ONLY)
 def _(world: World) -> None:
     other = world.another_poll()
     world.register(other, 1, R)
-    with world.refused(OSError, errno.ELOOP, "circle"):
-        other.registry.register(world.poll, Token(2), R)
+    copy = world.keep_fd(os.dup(world.poll.fileno()))
+    for poll in (world.poll, world.poll.fileno(), copy):
+        with world.refused(OSError, errno.ELOOP, "circle"):
+            other.registry.register(poll, Token(2), R)
     assert tokens(other) == []
     world.expect({})
+
+
+@case("R14", "a circle of three Polls is refused by whoever would close it", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    first, second, third = (world.another_poll() for _ in range(3))
+    first.registry.register(second, Token(1), R)
+    second.registry.register(third.fileno(), Token(2), R)
+    with world.refused(OSError, errno.ELOOP, "circle"):
+        third.registry.register(first, Token(3), R)
+    assert tokens(third) == []
+    # What has ended is in nobody's way.
+    second.registry.deregister(third.fileno())
+    third.registry.register(second, Token(3), R)
+    assert tokens(third) == [3]
+    with world.refused(OSError, errno.ELOOP, "circle"):
+        second.registry.register(third, Token(2), R)
+    third.registry.deregister(second)
+    second.registry.register(third, Token(2), R)
+    assert tokens(second) == [2]
+
+
+@case("R14", "a Poll may be in another one twice removed", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    inner, middle = world.another_poll(), world.another_poll()
+    middle.registry.register(inner, Token(1), R)
+    world.register(middle, 1, R)
+    world.register(inner, 2, R)
+    writer = world.one_way()[1]
+    inner.registry.register(writer.fd, Token(3), W)
+    world.expect({1: READABLE, 2: READABLE})
 
 
 class Both:

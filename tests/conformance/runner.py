@@ -13,6 +13,9 @@ import error_queue  # noqa: F401
 import forking  # noqa: F401
 import input_errors  # noqa: F401
 import paths  # noqa: F401
+import pausing  # noqa: F401
+import pausing_own  # noqa: F401
+import pausing_together  # noqa: F401
 import processes  # noqa: F401
 import readiness  # noqa: F401
 import registering  # noqa: F401

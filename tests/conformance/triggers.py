@@ -1,6 +1,7 @@
 """When a registration reports: R4, R5."""
 
 from case import EDGE, EDGE_ONESHOT, EVERY_TRIGGER, LEVEL, ONESHOT, case
+from gates import FIFO_WRITERS_OF_NETBSD
 from sources import BOUNDED, PIPES, READABLE_KINDS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS
 from world import BOTH, READABLE, WRITABLE, R, W, World
 
@@ -141,7 +142,12 @@ def _(world: World) -> None:
     world.expect({1: {"readable", "read_closed"}})
 
 
-@case("R4", "a disabled source can be deregistered and registered anew", kinds=WRITABLE_KINDS)
+@case(
+    "R4",
+    "a disabled source can be deregistered and registered anew",
+    kinds=WRITABLE_KINDS,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, _ = world.writer()
     for token in range(3):

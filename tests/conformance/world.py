@@ -50,6 +50,7 @@ GONE = READ_CLOSED | WRITE_CLOSED
 Batch = Mapping[int, Names]
 Trace = list[Batch | str]
 Source = End | SourceLike
+Change = Callable[[SourceLike], None]
 
 
 class HasClose(Protocol):
@@ -89,6 +90,7 @@ class Watch:
     trigger: Trigger
     is_once: bool = False  # reported once for each time that it is stated: a waker, a watch
     is_armed: bool = True
+    is_paused: bool = False
     stated: Names = frozenset()
 
 
@@ -239,6 +241,23 @@ class World:
         self._forget(self.poll, source)
         self._watches[self.poll][token] = watch_of(source, interest, self.trigger)
 
+    def pause(self, source: Source, change: Change | None = None) -> None:
+        """Pauses a source, in a way of its own if one is given: nothing may come of it."""
+        (change or self.poll.registry.pause)(bare(source))
+        for watch in self._watches_of(source):
+            watch.is_paused = True
+
+    def resume(self, source: Source, change: Change | None = None) -> None:
+        """Resumes it: what is ready counts as new again."""
+        (change or self.poll.registry.resume)(bare(source))
+        for watch in self._watches_of(source):
+            watch.is_paused = False
+            watch.is_armed = True
+            watch.stated = frozenset()
+
+    def _watches_of(self, source: Source) -> list[Watch]:
+        return [w for w in self._watches[self.poll].values() if w.source is source]
+
     def deregister(self, source: Source, poll: Poll | None = None) -> None:
         """Ends a registration."""
         where = poll or self.poll
@@ -302,7 +321,9 @@ class World:
         self._compare(
             where,
             {
-                token: Owed(watch.stated, watch.stated) if watch.trigger == LEVEL else NOTHING
+                token: Owed(watch.stated, watch.stated)
+                if watch.trigger == LEVEL and not watch.is_paused
+                else NOTHING
                 for token, watch in self._watches[where].items()
             },
         )
@@ -400,7 +421,7 @@ def watch_of(source: Source, interest: Interest, trigger: Trigger) -> Watch:
 
 def owes(watch: Watch, holds: Names, fresh: Names) -> Owed:
     """What a registration owes when these predicates hold, and these are new beyond doubt."""
-    if not watch.is_armed or not holds:
+    if not watch.is_armed or watch.is_paused or not holds:
         return NOTHING
     if watch.trigger in EDGES and not watch.is_once:
         return Owed(fresh | (holds - watch.stated), holds)

@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -405,6 +406,11 @@ struct condition descriptor_look(struct descriptor *d, int64_t lowat) {
         break;
     }
     return look_polled(d);
+}
+
+bool descriptor_is_dev_tty(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 0);
 }
 
 bool descriptor_is_of_the_network(const struct descriptor *d) {

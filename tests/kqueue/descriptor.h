@@ -58,6 +58,7 @@ void descriptor_detach(struct descriptor *d);
 /* Was the number closed, or does it name another open file by now? */
 bool descriptor_is_stale(const struct descriptor *d);
 struct condition descriptor_look(struct descriptor *d, int64_t lowat);
+bool descriptor_is_dev_tty(int fd);
 bool descriptor_is_of_the_network(const struct descriptor *d);
 /* Is it the end that a pipe or FIFO is read from? */
 bool descriptor_is_drained(const struct descriptor *d);

@@ -4,6 +4,8 @@
 #include "kernels.h"
 #include "knote.h"
 
+#include <errno.h>
+
 /* FreeBSD numbers its errors otherwise, but a caller on Linux compares with Linux's errno.h. */
 static void show(struct knote *kn) {
     kn->event.flags &= (unsigned short)~EV_EOF;
@@ -26,11 +28,21 @@ static bool descriptor_notified(struct knote *kn) {
     return descriptor_is_news(&was, &kn->seen);
 }
 
+/* /dev/tty by that name, whatever it leads to. */
+static bool is_refused(const struct knote *kn) {
+    return kernel_has(EINVAL_OF_DEVICE) && !(kn->sfflags & NOTE_LOWAT) &&
+           descriptor_is_dev_tty((int)kn->event.ident);
+}
+
 static int read_attach(struct knote *kn) {
+    if (is_refused(kn))
+        return EINVAL;
     return descriptor_attach(&kn->descriptor, (int)kn->event.ident, false, kn->kq->fd, kn->serial);
 }
 
 static int write_attach(struct knote *kn) {
+    if (is_refused(kn))
+        return EINVAL;
     return descriptor_attach(&kn->descriptor, (int)kn->event.ident, true, kn->kq->writers,
                              kn->serial);
 }

@@ -73,7 +73,7 @@ void late_signals_fork_child(void) {
 }
 
 bool late_signals_was_sent_on(siginfo_t *info) {
-    if ((info->si_errno & ~0xffff) != SENT_ON)
+    if (!info || (info->si_errno & ~0xffff) != SENT_ON) /* a program may call the handler itself */
         return false;
     info->si_code = (int16_t)info->si_errno;
     info->si_errno = 0;
@@ -81,7 +81,7 @@ bool late_signals_was_sent_on(siginfo_t *info) {
 }
 
 bool late_signals_send_on(int sig, siginfo_t *info) {
-    if (!late_thread || !kernel_has(LATE_SIGNALS) || misbehave_is_prompt())
+    if (!info || !late_thread || !kernel_has(LATE_SIGNALS) || misbehave_is_prompt())
         return false;
     receiver = (pid_t)syscall(SYS_gettid);
     siginfo_t sent = *info;

@@ -56,6 +56,7 @@ class Flag(IntFlag):
 
 NOTE_TRIGGER = 0x1000000
 NOTE_OOB = 0x2
+NOTE_LOWAT = 0x1
 
 
 class Timer(IntFlag):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from kernels import EMULATED
-from linux_kqueue import NOTE_OOB, Filter, Flag, Kevent, LinuxKqueue, Proc, Vnode
+from linux_kqueue import NOTE_LOWAT, NOTE_OOB, Filter, Flag, Kevent, LinuxKqueue, Proc, Vnode
 from replay import wait_until
 
 ADD, CLEAR, DELETE = Flag.ADD, Flag.CLEAR, Flag.DELETE
@@ -403,6 +403,26 @@ def nothing_tells_of_a_hang_up(k: Kernel) -> bool:
         return True
     assert all(one[Filter.READ] for one in told)
     return False
+
+
+@pytest.mark.parametrize("kernel", EMULATED)
+def test_dev_tty_by_that_name(system: LinuxKqueue, kq: int, kernel: str) -> None:
+    """In a session of its own, which gets a terminal."""
+    with as_kernel(system, kq, kernel):
+        pid, master = pty.fork()
+        if pid == 0:
+            status = 9
+            with contextlib.suppress(OSError):
+                tty = os.open("/dev/tty", os.O_RDWR)
+                k = Kernel(system, system.kqueue(), contextlib.ExitStack())
+                plain = k.change(tty, Filter.WRITE, ADD)
+                status = 1 if plain == errno.EINVAL else plain
+                assert k.change(tty, Filter.READ, ADD, fflags=NOTE_LOWAT) == 0
+            os._exit(status)
+        _, status = os.waitpid(pid, 0)
+        os.close(master)
+        expected = system.kernel_has(kernel, "einval-of-device")
+        assert os.waitstatus_to_exitcode(status) == expected
 
 
 @shows("einval-of-device")

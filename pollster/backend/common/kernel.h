@@ -17,10 +17,19 @@
 /* The registration that is nobody's: the queue's own descriptors and user events report as it. */
 #define OWN_INDEX 0
 
+typedef struct nested nested;
+
 struct selector {
     registrations all;
     timers timers;
     int fd;
+    /* Of nesting.c, under its lock. */
+    selector *next;
+    nested *nested; /* the selectors that are registered here */
+    atomic_uint nested_count;
+    int shown; /* the descriptor that it is known by */
+    bool is_reached;
+    bool is_followed;
     atomic_int using; /* who may be using fd; the last one closes it when the selector is closed */
     atomic_int closed;
     atomic_int open; /* fd is yet to be closed */
@@ -61,6 +70,10 @@ int kernel_add(selector *s, uint32_t index);
  * not ours. Other failures leave it as before. */
 int kernel_modify(selector *s, uint32_t index, const registration *before);
 
+/* (locked) Has the kernel report nothing of it, and wake nobody, until kernel_modify arms it again.
+ * -ENOENT: what the kernel has under this number is not ours. */
+int kernel_pause(selector *s, uint32_t index);
+
 /* (locked) Removes. Success where the fd is closed; -ENOENT where its number was reused. */
 int kernel_delete(selector *s, uint32_t index);
 
@@ -86,6 +99,10 @@ int kernel_waker_wake(selector *s, const waker *w);
 
 /* (locked) Wakes again, by what is registered. */
 void kernel_wake_again(selector *s, const registration *r);
+
+/* (locked) Has it wake nobody; and arms it again, as one that was not woken. */
+int kernel_waker_pause(selector *s, uint32_t index);
+int kernel_waker_resume(selector *s, uint32_t index, const registration *before);
 
 /* (locked) Removes the waker from the kernel and closes its descriptor. */
 void kernel_waker_close(selector *s, const registration *r);
@@ -135,17 +152,61 @@ int registration_add(selector *s, change *c);
  * does not. */
 static inline bool is_unchanged(const registration *r, const registration *before) {
     return r->generation == before->generation && r->interest == before->interest &&
-           r->trigger == 0 && before->trigger == 0;
+           r->trigger == 0 && before->trigger == 0 && !before->paused;
 }
+
+/* nesting.c: selectors in selectors. A selector is known from its opening on, until before its
+ * descriptor is closed; and by another descriptor from when that is shown. */
+void nesting_open(selector *s);
+void nesting_show(selector *s, int fd);
+void nesting_close(selector *s);
+void nesting_forget(void); /* in a forked child */
+
+/* (locked) Before a registration is made: notes it where its fd is a selector's. -ELOOP: it would
+ * be registered in itself, or in a circle. The second is for a number that is none's and a queue's
+ * all the same; is_copy tells whose. The third, when it has ended, tells whether it was noted. */
+int nesting_add(selector *s, uint32_t index);
+int nesting_add_copy(selector *s, uint32_t index, bool (*is_copy)(selector *of, int fd));
+bool nesting_end(selector *s, uint32_t index);
+
+/* False: no selector is known by this number. */
+bool nesting_may_be(int fd);
 
 /* What a reregistration makes of a registration, but for its token. */
 static inline void registration_replace(registration *r, const change *c) {
     r->interest = c->interest & 15;
     if (c->trigger != TRIGGER_KEEP)
-        r->trigger = c->trigger & 15;
+        r->trigger = c->trigger & 7;
+    r->paused = false;
     if (r->token != c->token)
         next_generation(r);
 }
+
+/* A change to RESUME says nothing of how it is registered. */
+static inline void registration_resume(const registration *r, change *c) {
+    c->token = r->token;
+    c->interest = r->interest;
+    c->trigger = TRIGGER_KEEP;
+}
+
+static inline void registration_pause(registration *r) {
+    r->paused = true;
+    next_generation(r);
+}
+
+/* What several threads know of a waker. */
+struct waker_state {
+    atomic_int woken; /* a set of bits: see wakers.c */
+    uint32_t opened;  /* the generation that it had first, which is the kernel's */
+};
+
+/* (locked) Notes that a waker is told: who wakes it from now on has it told again. */
+static inline void waker_tell(registrations *t, uint32_t index) {
+    atomic_store(&t->wakers[index]->woken, 0);
+}
+
+/* (locked) Gives up what a waker's registration had. */
+void waker_end(selector *s, uint32_t index);
 
 /* How often this process was forked off: what belongs to its parent has another number. */
 unsigned process_forks(void);

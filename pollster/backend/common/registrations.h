@@ -17,7 +17,10 @@ enum kind {
     KIND_UNKNOWN,
     KIND_STREAM,
     KIND_DATAGRAM,
+    KIND_PLAIN, /* nothing that needs a look, its source says */
     KIND_PIPE,
+    KIND_TERMINAL,
+    KIND_QUEUE,
     KIND_OTHER,
     KIND_WAKER,
     KIND_TIMER,
@@ -32,19 +35,22 @@ typedef struct {
     uint32_t place;      /* and where: kqueue has an event for each direction (R1).
                             Of a free one: the next free index */
     uint8_t interest : 4;
-    uint8_t trigger : 4;
+    uint8_t trigger : 3;
+    uint8_t paused : 1;
     uint8_t kind;   /* KIND_FREE: nothing is registered here */
     uint16_t state; /* the kernel file's own */
 } registration;
 
 /* A batch, and what only the C side needs of it. */
-typedef struct {
+typedef struct room {
     batch seen; /* first: a pointer to it is a pointer to the room */
     selector *owner;
     void *entries; /* as the kernel gives them */
     int capacity;
     int places; /* how many the kernel may fill: the others are for timers that are due */
     int filled;
+    uint32_t number;
+    struct room *next; /* of the selector's */
 } room;
 
 typedef struct {
@@ -64,6 +70,10 @@ typedef struct {
     uint32_t room_watches;
 
     uint32_t batches; /* the number of the last batch */
+    room *rooms;
+
+    struct waker_state **wakers; /* by index, of those of KIND_WAKER */
+    uint32_t room_wakers;
 
     uint32_t live; /* how many there are, */
     uint32_t most; /* and have been at once */
@@ -109,6 +119,7 @@ static inline bool registrations_release(registrations *t) {
         free(t->at);
         free(t->by_fd);
         free(t->watches);
+        free(t->wakers);
     }
     return last;
 }
@@ -151,7 +162,7 @@ static inline int64_t registration_new(registrations *t, int fd, uint64_t token,
                                   .fd = fd,
                                   .generation = generation,
                                   .interest = interest & 15,
-                                  .trigger = trigger & 15,
+                                  .trigger = trigger & 7,
                                   .kind = KIND_UNKNOWN};
     next_generation(&t->at[index]);
     if (++t->live > t->most)
@@ -204,6 +215,7 @@ static inline uint32_t hung_up(const registration *r, uint32_t ready) {
 static inline void batch_begin(registrations *t, room *b) {
     if (++t->batches == 0)
         t->batches = 1;
+    b->number = t->batches;
     b->filled = 0;
 }
 
@@ -228,6 +240,18 @@ static inline uint32_t readiness_in(const room *b, const registration *r) {
     return (uint32_t)(*place_in(b, r) >> ENTRY_READINESS) & READY_MASK;
 }
 
+/* Whether the batch that it stood in last is still there, and has not been read so far. */
+static inline bool is_unread(const registrations *t, const registration *r) {
+    for (const room *b = t->rooms; b; b = b->next) {
+        if (b->number != r->batch || r->place >= (uint32_t)b->filled)
+            continue;
+        uint64_t entry = __atomic_load_n(place_in(b, r), __ATOMIC_RELAXED);
+        return (uint32_t)(entry >> ENTRY_GENERATION) == r->generation &&
+               (entry & REGISTRATIONS_MAX) == (uint64_t)(r - t->at) && !(entry >> ENTRY_READ & 1);
+    }
+    return false;
+}
+
 /* A batch with room for `capacity` registrations; NULL: no memory. */
 static inline room *room_new(registrations *t, selector *s, int capacity, size_t place_size) {
     room *b = calloc(1, sizeof *b);
@@ -246,8 +270,18 @@ static inline room *room_new(registrations *t, selector *s, int capacity, size_t
     }
     pthread_mutex_lock(&t->lock);
     t->shares++;
+    b->next = t->rooms;
+    t->rooms = b;
     pthread_mutex_unlock(&t->lock);
     return b;
+}
+
+/* (locked) */
+static inline void room_leave(registrations *t, const room *b) {
+    room **link = &t->rooms;
+    while (*link != b)
+        link = &(*link)->next;
+    *link = b->next;
 }
 
 static inline void room_free(room *b) {

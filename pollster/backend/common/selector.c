@@ -16,6 +16,7 @@ static atomic_uint forks;
 
 static void count_fork(void) {
     atomic_fetch_add(&forks, 1);
+    nesting_forget();
 }
 
 static void watch_forks(void) {
@@ -54,6 +55,7 @@ selector *selector_open(void) {
     }
     atomic_store(&s->open, 1);
     s->forks = process_forks();
+    nesting_open(s);
     return s;
 }
 
@@ -67,12 +69,11 @@ int enter(selector *s) {
 }
 
 static void close_all(selector *s) {
+    nesting_close(s);
     pthread_mutex_lock(&s->all.lock);
     for (uint32_t i = 1; i < s->all.extent; i++)
-        if (s->all.at[i].kind == KIND_WAKER) {
-            kernel_waker_close(s, &s->all.at[i]);
-            registration_end(&s->all, i);
-        }
+        if (s->all.at[i].kind == KIND_WAKER)
+            waker_end(s, i);
     pthread_mutex_unlock(&s->all.lock);
     kernel_close(s);
 }
@@ -152,7 +153,11 @@ int selector_fd(selector *s) {
     if (result < 0)
         return result;
     result = timers_nest(s);
-    return unlock(s, result < 0 ? result : kernel_fd(s));
+    if (result == 0)
+        result = kernel_fd(s);
+    if (result >= 0 && result != s->shown)
+        nesting_show(s, result);
+    return unlock(s, result);
 }
 
 /* Registering */
@@ -161,20 +166,28 @@ int registration_add(selector *s, change *c) {
     int64_t index = registration_new(&s->all, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return (int)index;
-    int result = kernel_add(s, (uint32_t)index);
+    if (c->is_plain)
+        s->all.at[index].kind = KIND_PLAIN;
+    int result = nesting_add(s, (uint32_t)index);
+    if (result == 0)
+        result = kernel_add(s, (uint32_t)index);
     if (result < 0) {
+        bool is_queue = nesting_end(s, (uint32_t)index);
         registration_end(&s->all, (uint32_t)index);
-        return result;
+        /* macOS: too deep, also by the order in which they were registered (kqueue_kqfilter). */
+        return is_queue && result == -EINVAL && c->interest == INTEREST_READABLE ? -ELOOP : result;
     }
     /* The kernel took it, so what the tables have for this number was closed: R2. */
     const registration *stale = registration_of(&s->all, c->fd);
     if (stale) {
         c->gone = id_of(&s->all, index_of(&s->all, stale));
+        nesting_end(s, c->gone.index);
         registration_end(&s->all, c->gone.index);
     }
     result = registration_map(&s->all, (uint32_t)index);
     if (result < 0) {
         kernel_delete(s, (uint32_t)index);
+        nesting_end(s, (uint32_t)index);
         registration_end(&s->all, (uint32_t)index);
         return result;
     }
@@ -185,6 +198,7 @@ int registration_add(selector *s, change *c) {
 /* What the kernel has under this number is another file. */
 static int drop(selector *s, change *c, uint32_t index, uint32_t generation) {
     c->gone = (registration_id){index, generation};
+    nesting_end(s, index);
     registration_end(&s->all, index);
     return -ENOENT;
 }
@@ -203,6 +217,9 @@ static int reregister(selector *s, change *c) {
         r->interest = before.interest;
         r->trigger = before.trigger;
         r->generation = before.generation;
+        r->paused = before.paused;
+        if (r->paused)
+            kernel_pause(s, index);
         return result;
     }
     r->token = c->token;
@@ -220,6 +237,35 @@ static int deregister(selector *s, change *c) {
     return result;
 }
 
+static int pause_one(selector *s, change *c) {
+    registration *r = registration_of(&s->all, c->fd);
+    if (!r)
+        return -ENOENT;
+    uint32_t index = index_of(&s->all, r), generation = r->generation;
+    c->token = r->token;
+    if (!r->paused) {
+        registration_pause(r);
+        int result = kernel_pause(s, index);
+        if (result == -ENOENT)
+            return drop(s, c, index, generation);
+        if (result < 0) {
+            r->paused = false;
+            r->generation = generation;
+            return result;
+        }
+    }
+    c->made = id_of(&s->all, index);
+    return 0;
+}
+
+static int resume(selector *s, change *c) {
+    const registration *r = registration_of(&s->all, c->fd);
+    if (!r)
+        return -ENOENT;
+    registration_resume(r, c);
+    return reregister(s, c);
+}
+
 void change_one(selector *s, change *c) {
     c->made = c->gone = (registration_id){0, 0};
     if (c->timer) {
@@ -235,6 +281,12 @@ void change_one(selector *s, change *c) {
         break;
     case DEREGISTER:
         c->result = deregister(s, c);
+        break;
+    case PAUSE:
+        c->result = pause_one(s, c);
+        break;
+    case RESUME:
+        c->result = resume(s, c);
         break;
     }
 }
@@ -262,8 +314,8 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
-    *out =
-        (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger, r->token};
+    *out = (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger,
+                               r->paused, r->token};
     return unlock(s, 0);
 }
 
@@ -315,6 +367,10 @@ batch *batch_new(selector *s, int capacity) {
 void batch_free(batch *seen) {
     room *b = (room *)seen;
     selector *s = b->owner;
+    if (lock(s) == 0) {
+        room_leave(&s->all, b);
+        unlock(s, 0);
+    }
     room_free(b);
     release(s);
 }

@@ -16,6 +16,7 @@ static struct {
     atomic_int which;
     bool is_known;
     struct sigaction first; /* what was there when we first came */
+    atomic_bool chained;    /* somebody took our place, and may pass on to us */
 } actions[SIGNAL_MAX + 1];
 
 static atomic_int running; /* handlers that look at the above, or at watches */
@@ -24,6 +25,10 @@ static atomic_int owner;   /* a child's handler, between vfork(2) and exec(3), t
 static bool is_handler(const struct sigaction *action) {
     return action->sa_flags & SA_SIGINFO ||
            (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+static bool ignored_by_default(int number) {
+    return number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH;
 }
 
 static void call(const struct sigaction *action, int number, siginfo_t *info, void *context) {
@@ -47,10 +52,16 @@ static void pass_on(const struct sigaction *before, int number, siginfo_t *info,
     *calling = outer;
 }
 
+/* Whether the kernel knows nothing better than the default action. */
+static bool is_default(int number) {
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && !is_handler(&now) && now.sa_handler == SIG_DFL;
+}
+
 /* It ends the process when this handler returns. */
 static void default_action(int number) {
     struct sigaction action;
-    if (number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH)
+    if (ignored_by_default(number))
         return;
     if (number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
         raise(SIGSTOP);
@@ -63,12 +74,14 @@ static void default_action(int number) {
 }
 
 /* Who is not in front, or not at all any more, is called by one who took its place and passes on.
- */
+ * Or it is late: a thread that the signal was given to while it was watched runs on only now. Then
+ * the program's handler is called as it would have been, and the default action does not happen. */
 static void on_signal(int number, siginfo_t *info, void *context) {
     int error = errno;
     atomic_fetch_add(&running, 1);
     bool is_watched = atomic_load(&actions[number].users) > 0;
-    struct sigaction before = atomic_load(&actions[number].in_front)
+    bool is_chained = atomic_load(&actions[number].chained);
+    struct sigaction before = atomic_load(&actions[number].in_front) || !is_chained
                                   ? actions[number].before[atomic_load(&actions[number].which)]
                                   : actions[number].first;
     if (atomic_load(&owner) == (int)getpid())
@@ -77,7 +90,7 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     errno = error;
     if (is_handler(&before))
         pass_on(&before, number, info, context);
-    else if (before.sa_handler == SIG_DFL && !is_watched)
+    else if (before.sa_handler == SIG_DFL && !is_watched && is_chained && !is_default(number))
         default_action(number);
 }
 
@@ -101,6 +114,10 @@ static int stand_before(int number) {
         return -errno;
     if (is_ours(&now) || !needs_handler(&now))
         return 0;
+    if (atomic_load(&actions[number].in_front))
+        atomic_store(&actions[number].chained, true);
+    else if (!is_handler(&now))
+        atomic_store(&actions[number].chained, false);
     int other = !atomic_load(&actions[number].which);
     actions[number].before[other] = now;
     if (!actions[number].is_known)
@@ -133,12 +150,29 @@ void signal_stand_before(int number) {
     stand_before(number);
 }
 
-/* Puts the program's action back, unless it has put another one there. */
+/* What was sent while it was watched must not end the process later on, and threads may not have
+ * taken it yet: to ignore a signal discards it where it is pending (sigaction(2)). */
+static void discard_pending(int number) {
+    struct sigaction ignore;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    sigaction(number, &ignore, NULL);
+}
+
+/* Puts the program's action back, unless it has put another one there. Children that end while
+ * SIGCHLD is ignored leave no status: that signal is harmless anyhow. */
 static void put_back(int number) {
+    const struct sigaction *before = &actions[number].before[atomic_load(&actions[number].which)];
     struct sigaction now;
-    if (atomic_load(&actions[number].in_front) && sigaction(number, NULL, &now) == 0 &&
-        is_ours(&now))
-        sigaction(number, &actions[number].before[atomic_load(&actions[number].which)], NULL);
+    if (atomic_load(&actions[number].in_front) && sigaction(number, NULL, &now) == 0) {
+        if (!is_ours(&now)) {
+            atomic_store(&actions[number].chained, true);
+        } else {
+            if (!is_handler(before) && before->sa_handler == SIG_DFL && !ignored_by_default(number))
+                discard_pending(number);
+            sigaction(number, before, NULL);
+        }
+    }
     signals_wait_for_handlers(); /* they were called while it was watched */
     atomic_store(&actions[number].in_front, false);
     atomic_store(&actions[number].users, 0);

@@ -31,6 +31,8 @@ static int announce(selector *s, int64_t deadline) {
  * was seen to be there, or it sees that something is coming, and asks. */
 static int set(selector *s, uint32_t index, int64_t deadline, int64_t period) {
     timers *t = &s->timers;
+    if (t->at[index].held)
+        return timers_set(t, index, deadline, period);
     bool first = !atomic_load(&t->count);
     if (first)
         atomic_store(&t->coming, true);
@@ -99,11 +101,45 @@ static int add(selector *s, timer *t, const change *c) {
     return 0;
 }
 
-static void replace(selector *s, timer *t, const change *c) {
+/* What was due meanwhile, or was reported and not read, comes now. */
+static int resume(selector *s, uint32_t index) {
+    timer_state *state = &s->timers.at[index];
+    const timer_state was = *state;
+    if (!was.held)
+        return 0;
+    state->held = false;
+    state->deadline = NEVER;
+    int result = set(s, index, was.deadline, was.period);
+    if (result < 0) {
+        *state = was;
+        return result;
+    }
+    state->expirations = was.expirations;
+    retract(s);
+    return 0;
+}
+
+static int replace(selector *s, timer *t, const change *c) {
     registration *r = &s->all.at[t->made.index];
+    int result = resume(s, t->made.index);
+    if (result < 0)
+        return result;
     registration_replace(r, c);
     r->token = c->token;
     t->made = id_of(&s->all, t->made.index);
+    return 0;
+}
+
+static void pause_timer(selector *s, timer *t) {
+    registration *r = &s->all.at[t->made.index];
+    if (r->paused)
+        return;
+    timers_hold(&s->timers, t->made.index);
+    if (is_unread(&s->all, r))
+        timers_take_back(&s->timers, t->made.index, monotonic());
+    registration_pause(r);
+    t->made = id_of(&s->all, t->made.index);
+    retract(s);
 }
 
 static void end(selector *s, timer *t) {
@@ -123,12 +159,18 @@ void timer_change(selector *s, change *c) {
             c->result = add(s, t, c);
     } else if (t->owner != s) {
         c->result = -ENOENT;
-    } else if (c->what == REREGISTER) {
-        replace(s, t, c);
-    } else {
+    } else if (c->what == DEREGISTER) {
         c->gone = t->made;
         end(s, t);
         return;
+    } else {
+        const registration *r = &s->all.at[t->made.index];
+        if (c->what != REREGISTER)
+            registration_resume(r, c);
+        if (c->what == PAUSE)
+            pause_timer(s, t);
+        else
+            c->result = replace(s, t, c);
     }
     if (c->result == 0)
         c->made = t->made;

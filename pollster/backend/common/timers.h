@@ -24,6 +24,7 @@ typedef struct {
     uint64_t expirations;
     uint32_t stamp; /* of its entry in the heap */
     uint32_t set;   /* the stamp that it was set with last; later where the entry is out of date */
+    bool held;      /* it has none, though it may be set */
 } timer_state;
 
 typedef struct {
@@ -173,6 +174,8 @@ static inline void timers_cancel(timers *t, uint32_t index) {
     if (state->deadline == NEVER)
         return;
     state->deadline = NEVER;
+    if (state->held)
+        return;
     state->stamp++;
     t->dead++;
     timers_sweep(t);
@@ -181,6 +184,12 @@ static inline void timers_cancel(timers *t, uint32_t index) {
 /* Sets a timer; -ENOMEM: it is as it was. */
 static inline int timers_set(timers *t, uint32_t index, int64_t deadline, int64_t period) {
     timer_state *state = &t->at[index];
+    if (state->held) {
+        state->deadline = deadline;
+        state->period = period;
+        state->expirations = 0;
+        return 0;
+    }
     uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
     if (deadline < state->deadline &&
         grow((void **)&t->heap, &t->room, count + 1, sizeof *t->heap) < 0)
@@ -202,6 +211,27 @@ static inline int timers_set(timers *t, uint32_t index, int64_t deadline, int64_
     state->deadline = deadline;
     timers_sweep(t);
     return 0;
+}
+
+/* It does not occur any more, and stays as it is set. */
+static inline void timers_hold(timers *t, uint32_t index) {
+    timer_state *state = &t->at[index];
+    int64_t deadline = state->deadline;
+    timers_cancel(t, index);
+    state->deadline = deadline;
+    state->held = true;
+}
+
+/* Has one that is held, and has occurred last without anybody hearing of it, occur again. */
+static inline void timers_take_back(timers *t, uint32_t index, int64_t now) {
+    timer_state *state = &t->at[index];
+    if (!state->expirations)
+        return;
+    state->expirations--;
+    if (!state->period)
+        state->deadline = now;
+    else if (state->deadline > state->period)
+        state->deadline -= state->period;
 }
 
 /* Takes the top, which timers_settle() has seen to, as having occurred: it is not set any more, or

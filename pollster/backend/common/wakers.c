@@ -1,16 +1,36 @@
 /* Wakers: what ends a poll from another thread. */
 #include "kernel.h"
 
+/* waker_state.woken. While one of them is set waking makes no system call. */
+#define WOKEN                                                                                      \
+    1 /* the kernel knows, or somebody is about to tell it; it has not been reported yet */
+#define PAUSED 2 /* nobody tells the kernel */
+
 int waker_open(selector *s, waker *w, uint64_t token) {
+    registrations *t = &s->all;
     int result = lock_open(s);
     if (result < 0)
         return result;
-    *w = (waker){.owner = s, .fd = -1, .users = 1};
-    result = kernel_waker_open(s, w, token);
-    if (result < 0)
+    *w = (waker){.owner = s, .fd = -1, .users = 1, .state = calloc(1, sizeof *w->state)};
+    if (!w->state ||
+        grow((void **)&t->wakers, &t->room_wakers, t->extent + 1, sizeof *t->wakers) < 0)
+        result = -ENOMEM;
+    if (result == 0)
+        result = kernel_waker_open(s, w, token);
+    if (result < 0) {
+        free(w->state);
         return unlock(s, result);
-    s->all.at[w->made.index].kind = KIND_WAKER;
+    }
+    w->state->opened = w->made.generation;
+    t->wakers[w->made.index] = w->state;
+    t->at[w->made.index].kind = KIND_WAKER;
     return unlock(s, 0);
+}
+
+void waker_end(selector *s, uint32_t index) {
+    kernel_waker_close(s, &s->all.at[index]);
+    free(s->all.wakers[index]);
+    registration_end(&s->all, index);
 }
 
 static bool is_registered(const waker *w) {
@@ -24,16 +44,23 @@ static void end_waker(waker *w) {
     selector *s = w->owner;
     if (lock_open(s) < 0)
         return; /* whoever closes the selector ends it */
-    if (is_registered(w)) {
-        kernel_waker_close(s, &s->all.at[w->made.index]);
-        registration_end(&s->all, w->made.index);
-    }
+    if (is_registered(w))
+        waker_end(s, w->made.index);
     unlock(s, 0);
 }
 
 static void let_go(waker *w) {
     if (__atomic_sub_fetch(&w->users, 1, __ATOMIC_SEQ_CST) == 0)
         end_waker(w);
+}
+
+static int tell_kernel(selector *s, const waker *w) {
+    int result = kernel_waker_wake(s, w);
+    if (result == -ENOENT) /* it is paused, or was just now: who resumes it sees WOKEN */
+        return 0;
+    if (result < 0)
+        atomic_fetch_and(&w->state->woken, ~WOKEN);
+    return result;
 }
 
 /* No lock is held: who is woken may run at once, on this very processor, and would wait for it. */
@@ -46,7 +73,10 @@ int waker_wake(waker *w) {
         atomic_fetch_add_explicit(&s->wakes, 1, memory_order_relaxed);
         __atomic_add_fetch(&w->users, 1, __ATOMIC_SEQ_CST);
         bool closed = __atomic_load_n(&w->closed, __ATOMIC_SEQ_CST);
-        result = closed ? -ENOENT : kernel_waker_wake(s, w);
+        if (closed)
+            result = -ENOENT;
+        else if (!atomic_fetch_or(&w->state->woken, WOKEN))
+            result = tell_kernel(s, w);
         let_go(w);
     }
     if (result != -ECHILD)
@@ -62,4 +92,55 @@ int waker_close(waker *w) {
         return -ENOENT;
     let_go(w);
     return 0;
+}
+
+/* Takes the lock of the selector that it is registered with. */
+static int hold(const waker *w) {
+    int result = w->owner ? lock_open(w->owner) : -ENOENT;
+    if (result < 0)
+        return result;
+    return is_registered(w) ? 0 : unlock(w->owner, -ENOENT);
+}
+
+int waker_pause(waker *w) {
+    int result = hold(w);
+    if (result < 0)
+        return result;
+    selector *s = w->owner;
+    registration *r = &s->all.at[w->made.index];
+    if (r->paused)
+        return unlock(s, 0);
+    bool unread = is_unread(&s->all, r);
+    registration_pause(r);
+    atomic_fetch_or(&w->state->woken, PAUSED);
+    result = kernel_waker_pause(s, w->made.index);
+    if (result < 0) {
+        r->paused = false;
+        r->generation = w->made.generation;
+        if (atomic_fetch_and(&w->state->woken, ~PAUSED) & WOKEN)
+            tell_kernel(s, w);
+        return unlock(s, result);
+    }
+    if (unread)
+        atomic_fetch_or(&w->state->woken, WOKEN);
+    w->made = id_of(&s->all, w->made.index);
+    return unlock(s, 0);
+}
+
+int waker_resume(waker *w) {
+    int result = hold(w);
+    if (result < 0)
+        return result;
+    selector *s = w->owner;
+    registration *r = &s->all.at[w->made.index];
+    const registration before = *r;
+    if (!r->paused)
+        return unlock(s, 0);
+    r->paused = false;
+    result = kernel_waker_resume(s, w->made.index, &before);
+    if (result < 0)
+        r->paused = true;
+    else if (atomic_fetch_and(&w->state->woken, ~PAUSED) & WOKEN)
+        result = tell_kernel(s, w);
+    return unlock(s, result);
 }

@@ -160,20 +160,24 @@ static int make_room(registrations *t) {
 
 /* (locked) A registration like any other, but for its kind. */
 static int apply_open(watch *w, selector *s, change *c) {
-    bool oneshot = c->trigger == TRIGGER_KEEP ? w->oneshot : c->trigger & TRIGGER_ONESHOT;
+    bool keeps = c->trigger == TRIGGER_KEEP || c->what == RESUME,
+         oneshot = keeps ? w->oneshot : c->trigger & TRIGGER_ONESHOT;
     int result = why_not(w, s, c);
     if (result == 0)
         result = make_room(&s->all);
     if (result < 0)
         return result;
     c->fd = w->fd;
+    c->is_plain = true;
     c->interest = INTEREST_READABLE;
     c->trigger = TRIGGER_EDGE;
     pthread_mutex_lock(&w->lock);
-    if (c->what != DEREGISTER)
+    if (c->what != DEREGISTER && c->what != PAUSE)
         w->calls->renew(w, c->what == REGISTER);
     change_one(s, c);
-    if (c->made.index) {
+    if (c->what == PAUSE) {
+        w->made = c->made;
+    } else if (c->made.index) {
         s->all.at[c->made.index].kind = KIND_WATCH;
         s->all.watches[c->made.index] = w;
         s->all.shares += c->what == REGISTER;

@@ -17,7 +17,8 @@ const size_t kernel_place_size = sizeof(struct epoll_event);
 /* Opening and closing */
 
 int kernel_open(selector *s) {
-    ((epoll_selector *)s)->kick = ((epoll_selector *)s)->front = -1;
+    epoll_selector *e = (epoll_selector *)s;
+    e->kick = e->front = e->parking = -1;
     s->fd = epoll_create1(EPOLL_CLOEXEC);
     return s->fd < 0 ? -errno : 0;
 }
@@ -48,6 +49,8 @@ void kernel_close(selector *s) {
         close(e->kick);
     if (e->front >= 0)
         close(e->front);
+    if (e->parking >= 0)
+        close(e->parking);
 }
 
 void kernel_forget(selector *s) {
@@ -103,7 +106,7 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
 
 static uint8_t kind_of(registration *r) {
     struct stat status;
-    if (r->kind != KIND_UNKNOWN)
+    if (r->kind != KIND_UNKNOWN && r->kind != KIND_PLAIN)
         return r->kind;
     if (fstat(r->fd, &status) < 0)
         return KIND_OTHER;
@@ -165,6 +168,14 @@ static void mute(selector *s, registration *r) {
     ep_control(s->fd, s, EPOLL_CTL_MOD, index_of(&s->all, r));
 }
 
+/* What is no descriptor of the user's. */
+static uint32_t told_by(selector *s, const registration *r) {
+    if (r->kind == KIND_WATCH)
+        return watch_has_news(s, r) ? READY_READABLE : 0;
+    waker_tell(&s->all, index_of(&s->all, r));
+    return READY_READABLE;
+}
+
 int kernel_decode(selector *s, room *b, int n) {
     const struct epoll_event *entries = b->entries;
     epoll_selector *e = (epoll_selector *)s;
@@ -176,8 +187,8 @@ int kernel_decode(selector *s, room *b, int n) {
             stale += entries[i].data.u64 != OWN_INDEX;
             continue;
         }
-        if (r->kind == KIND_WATCH) {
-            ready = watch_has_news(s, r) ? READY_READABLE : 0;
+        if (r->kind >= KIND_WAKER) {
+            ready = told_by(s, r);
         } else if (events & ~(uint32_t)(EPOLLIN | EPOLLOUT | EPOLLPRI)) {
             ready = exceptional(r, events);
             if (!ready)

@@ -14,14 +14,8 @@
 #define TURNS_MAX 64     /* where there are more ghosts than that in one */
 #define CHECK_EVERY 4096 /* batches: of each such one all sources are checked */
 
-/* Adding again fails with EEXIST where the kernel has this file under this number. */
-static bool is_ghost(selector *s, const registration *r) {
-    struct epoll_event nothing = {.events = 0, .data.u64 = key_of(OWN_INDEX, 1)};
-    if (epoll_ctl(s->fd, EPOLL_CTL_ADD, r->fd, &nothing) == 0) {
-        epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
-        return true; /* another file */
-    }
-    return errno != EEXIST;
+static bool is_ghost(const selector *s, const registration *r) {
+    return !ep_has(s->fd, r->fd);
 }
 
 static void found_ghost(selector *s, registration *r) {
@@ -34,7 +28,7 @@ static int add_all(selector *s, int fresh, bool wakers) {
     int result = 0;
     for (uint32_t i = 1; i < s->all.extent && result == 0; i++) {
         registration *r = &s->all.at[i];
-        if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->state & GHOST ||
+        if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->state & (GHOST | PARKED) ||
             (r->kind == KIND_WAKER) != wakers)
             continue;
         if (is_ghost(s, r))

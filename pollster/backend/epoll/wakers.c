@@ -37,8 +37,19 @@ void kernel_wake_again(selector *s, const registration *r) {
     kernel_waker_wake(s, &w);
 }
 
+int kernel_waker_pause(selector *s, uint32_t index) {
+    return kernel_pause(s, index);
+}
+
+int kernel_waker_resume(selector *s, uint32_t index, const registration *before) {
+    uint64_t drained;
+    /* What was told is still in it, and would be told again. */
+    if (read(before->fd, &drained, sizeof drained) < 0 && errno != EAGAIN)
+        return -errno;
+    return kernel_modify(s, index, before);
+}
+
 void kernel_waker_close(selector *s, const registration *r) {
-    count_change(s);
-    epoll_ctl(s->fd, EPOLL_CTL_DEL, r->fd, NULL);
+    kernel_delete(s, index_of(&s->all, r));
     close(r->fd);
 }

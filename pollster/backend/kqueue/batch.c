@@ -37,23 +37,25 @@ static void put(gathering *g, gathered *one, unsigned on, unsigned flags) {
     one->count++;
 }
 
-/* These three gather a change and return true, or leave it to be made alone. */
+/* These gather a change and return true, or leave it to be made alone. */
 
 static bool gather_register(gathering *g, change *c) {
     registrations *t = &g->s->all;
-    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY)
+    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY || nesting_may_be(c->fd))
         return false;
     int64_t index = registration_new(t, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
         return false;
     registration *r = &t->at[index];
-    if (kq_look_at(r) < 0 || registration_map(t, (uint32_t)index) < 0) {
+    if (c->is_plain)
+        r->kind = KIND_PLAIN;
+    if (kq_look_at(r) < 0 || r->kind == KIND_QUEUE || registration_map(t, (uint32_t)index) < 0) {
         registration_end(t, (uint32_t)index);
         return false;
     }
     gathered *one = begin(g, c, (uint32_t)index);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     return true;
 }
@@ -63,20 +65,41 @@ static bool gather_reregister(gathering *g, change *c) {
     if (!r || r->state & (HUNG | STALE) || c->interest & INTEREST_PRIORITY)
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
-    unsigned have = kq_wanted(r);
+    unsigned have = r->state & (ON_READ | ON_WRITE);
     registration_replace(r, c);
     r->token = c->token;
     if (is_unchanged(r, &one->before))
         return true;
     put(g, one, have & ON_READ ? ON_READ : ON_WRITE, 0); /* is the number still this file's? */
-    bool fresh = kq_is_fresh(r, &one->before);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
-        if (have & on && (fresh || !(kq_wanted(r) & on)))
+        if (have & on && (!(kq_knotes(r) & on) || kq_is_fresh(r, &one->before, on)))
             put(g, one, on, EV_DELETE);
-        if (kq_wanted(r) & on)
+        if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     }
     return true;
+}
+
+static bool gather_pause(gathering *g, change *c) {
+    registration *r = registration_of(&g->s->all, c->fd);
+    if (!r || r->paused || r->state & (HUNG | STALE))
+        return false;
+    gathered *one = begin(g, c, index_of(&g->s->all, r));
+    registration_pause(r);
+    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+        if (r->state & on) {
+            put(g, one, on, EV_DELETE);
+            put(g, one, on, kq_paused_flags(r, on));
+        }
+    return true;
+}
+
+static bool gather_resume(gathering *g, change *c) {
+    const registration *r = registration_of(&g->s->all, c->fd);
+    if (!r)
+        return false;
+    registration_resume(r, c);
+    return gather_reregister(g, c);
 }
 
 static bool gather_deregister(gathering *g, change *c) {
@@ -95,9 +118,19 @@ static bool gather(gathering *g, change *c) {
     c->result = 0;
     if (c->timer)
         return false;
-    return c->what == REGISTER     ? gather_register(g, c)
-           : c->what == REREGISTER ? gather_reregister(g, c)
-                                   : gather_deregister(g, c);
+    switch (c->what) {
+    case REGISTER:
+        return gather_register(g, c);
+    case REREGISTER:
+        return gather_reregister(g, c);
+    case DEREGISTER:
+        return gather_deregister(g, c);
+    case PAUSE:
+        return gather_pause(g, c);
+    case RESUME:
+        return gather_resume(g, c);
+    }
+    return false;
 }
 
 /* How many of its entries the kernel has taken. */
@@ -111,7 +144,7 @@ static int taken(const gathering *g, const gathered *one) {
 /* Makes the knotes what they were: none where the number is another file's by now. */
 static void undo(gathering *g, const gathered *one) {
     registration *r = &g->s->all.at[one->index];
-    unsigned want = kq_wanted(r), had = one->c->what == REGISTER ? 0 : kq_wanted(&one->before);
+    unsigned want = kq_knotes(r), had = one->before.state & (ON_READ | ON_WRITE);
     bool same = g->told < 0 || (g->told > one->first && g->list[one->first].data == 0);
     *r = one->before;
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
@@ -127,7 +160,7 @@ static void undo(gathering *g, const gathered *one) {
 static void settle_register(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state |= (uint16_t)kq_wanted(r);
+        r->state |= (uint16_t)kq_knotes(r);
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }
@@ -139,7 +172,19 @@ static void settle_register(gathering *g, gathered *one) {
 static void settle_reregister(gathering *g, gathered *one) {
     registration *r = &g->s->all.at[one->index];
     if (taken(g, one) == one->count) {
-        r->state = (uint16_t)((r->state & LASTING) | kq_wanted(r));
+        r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
+        one->c->made = id_of(&g->s->all, one->index);
+        return;
+    }
+    undo(g, one);
+    change_one(g->s, one->c);
+}
+
+static void settle_pause(gathering *g, gathered *one) {
+    registration *r = &g->s->all.at[one->index];
+    if (taken(g, one) == one->count) {
+        r->state |= DISARMED;
+        one->c->token = r->token;
         one->c->made = id_of(&g->s->all, one->index);
         return;
     }
@@ -153,6 +198,7 @@ static void settle_deregister(gathering *g, gathered *one) {
     else if (taken(g, one) == 0)
         one->c->result = kq_explain_missing(g->s, one->index);
     one->c->gone = id_of(&g->s->all, one->index);
+    nesting_end(g->s, one->index);
     registration_end(&g->s->all, one->index);
 }
 
@@ -166,12 +212,21 @@ static void flush(gathering *g) {
     for (int i = 0; i < g->queued; i++) {
         gathered *one = &g->queue[i];
         g->s->all.at[one->index].state &= (uint16_t)~GATHERED;
-        if (one->c->what == REGISTER)
+        switch (one->c->what) {
+        case REGISTER:
             settle_register(g, one);
-        else if (one->c->what == REREGISTER)
+            break;
+        case REREGISTER:
+        case RESUME:
             settle_reregister(g, one);
-        else
+            break;
+        case DEREGISTER:
             settle_deregister(g, one);
+            break;
+        case PAUSE:
+            settle_pause(g, one);
+            break;
+        }
     }
     g->filled = g->queued = 0;
 }

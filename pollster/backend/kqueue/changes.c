@@ -28,21 +28,36 @@ int kq_add_anew(selector *s, uint32_t index, unsigned on) {
     return add_one(s, index, on);
 }
 
-/* Both directions in one call; where that fails, one by one, to know which one it was. */
-static int add_all(selector *s, uint32_t index, unsigned on) {
+/* Whether to do without the filter that was refused: OpenBSD has none for the direction that a
+ * FIFO's end does not have (fifo_vnops.c, fifo_kqfilter). */
+static bool can_do_without(registration *r) {
+    if (r->kind != KIND_PIPE || !kq_missing(r) || r->state & ONE_WAY)
+        return false;
+    r->state |= ONE_WAY;
+    return true;
+}
+
+/* All in one call; where that fails, one by one, to know which one it was. */
+static int add_all(selector *s, uint32_t index) {
+    registration *r = &s->all.at[index];
+    unsigned on = kq_knotes(r);
     struct kevent changes[2];
     int n = 0, result = 0;
     for (unsigned one = ON_READ; one <= ON_WRITE; one <<= 1)
         if (on & one)
-            changes[n++] = change_for(s, index, one, flags_for(&s->all.at[index], one));
+            changes[n++] = change_for(s, index, one, flags_for(r, one));
     if (apply(s, changes, n) == 0) {
-        s->all.at[index].state |= (uint16_t)on;
+        r->state |= (uint16_t)on;
         return 0;
     }
     for (unsigned one = ON_READ; one <= ON_WRITE && result == 0; one <<= 1)
         if (on & one)
             result = add_one(s, index, one);
-    return result;
+    if (result != -EINVAL || !can_do_without(r))
+        return result;
+    delete_one(s, index, ON_READ);
+    delete_one(s, index, ON_WRITE);
+    return add_all(s, index);
 }
 
 /* Whether the kernel still has a knote of this registration: where its fd was closed it has none,
@@ -58,16 +73,28 @@ static bool is_live(selector *s, uint32_t index) {
     return has_knote(s, index, r->state & ON_READ ? ON_READ : ON_WRITE);
 }
 
+/* A queue is a FIFO without permissions to fstat(2), whose block is none or an entry of it: the
+ * five kernels' kqueue_stat(). A pipe's is a page or more. Linux, for the tests, knows no type. */
+static bool is_like_queue(const struct stat *status) {
+    return status->st_mode == S_IFIFO
+               ? status->st_blksize == 0 || (size_t)status->st_blksize == sizeof(struct kevent)
+               : (status->st_mode & S_IFMT) == 0;
+}
+
 /* kqueue takes files and directories, and reports the read end of a pipe as writable; epoll
  * refuses the ones (R14) and is silent on the other, so both are told by their type. FreeBSD's and
  * OpenBSD's pipes go both ways: there the access mode says so, and the report is true. */
 int kq_look_at(registration *r) {
     struct stat status;
+    if (r->kind == KIND_PLAIN)
+        return 0;
     if (fstat(r->fd, &status) < 0)
         return -errno;
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         return -EPERM;
-    if (S_ISFIFO(status.st_mode)) {
+    if (is_like_queue(&status))
+        r->kind = KIND_QUEUE;
+    else if (S_ISFIFO(status.st_mode)) {
         int mode = fcntl(r->fd, F_GETFL);
         if (mode < 0)
             return -errno;
@@ -76,6 +103,8 @@ int kq_look_at(registration *r) {
             r->state |= NO_WRITE;
         if ((mode & O_ACCMODE) == O_WRONLY)
             r->state |= NO_READ;
+    } else if (S_ISCHR(status.st_mode) && isatty(r->fd)) {
+        r->kind = KIND_TERMINAL;
     }
     return 0;
 }
@@ -89,11 +118,17 @@ int kernel_add(selector *s, uint32_t index) {
         return result;
     if (before && is_live(s, index_of(&s->all, before)))
         return -EEXIST;
+    if (r->kind == KIND_QUEUE)
+        result = nesting_add_copy(s, index, kq_is_copy);
+    if (result < 0)
+        return result;
     if (before) {
         kq_unhang((kqueue_selector *)s, index_of(&s->all, before));
         before->state |= STALE;
     }
-    result = add_all(s, index, kq_wanted(r));
+    result = add_all(s, index);
+    if (result == -EOPNOTSUPP || result == -ENOTSUP) /* DragonFly's word for EINVAL */
+        result = -EINVAL;
     if (result < 0) {
         delete_one(s, index, ON_READ);
         delete_one(s, index, ON_WRITE);
@@ -103,15 +138,16 @@ int kernel_add(selector *s, uint32_t index) {
 }
 
 /* In one call: first a change that fails where the number is another file's by now, then what comes
- * or is armed again, then what goes, so that a refusal loses nothing. `fresh`: see kq_is_fresh. */
-static int modify(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
+ * or is armed again, then what goes, so that a refusal loses nothing. */
+static int modify(selector *s, uint32_t index, const registration *before) {
     const registration *r = &s->all.at[index];
+    unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_knotes(r);
     struct kevent changes[7];
     int n = 0;
     if (have)
         changes[n++] = change_for(s, index, have & ON_READ ? ON_READ : ON_WRITE, 0);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
-        if (have & want & on && fresh)
+        if (have & want & on && kq_is_fresh(r, before, on))
             changes[n++] = change_for(s, index, on, EV_DELETE);
         if (want & on)
             changes[n++] = change_for(s, index, on, flags_for(r, on));
@@ -127,7 +163,7 @@ static int replace(selector *s, uint32_t index) {
     delete_one(s, index, ON_READ);
     delete_one(s, index, ON_WRITE);
     kq_unhang((kqueue_selector *)s, index);
-    return add_all(s, index, kq_wanted(&s->all.at[index]));
+    return add_all(s, index);
 }
 
 /* Why the kernel has no knote to delete: the fd is closed (macOS says ENOENT then, others EBADF:
@@ -136,52 +172,54 @@ int kq_explain_missing(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
     if (fcntl(r->fd, F_GETFD) < 0)
         return 0;
-    if (r->kind != KIND_PIPE || !(r->state & ON_WRITE))
-        return -ENOENT;
-    struct kevent change = change_for(s, index, ON_WRITE, EV_ADD);
-    int result = apply(s, &change, 1);
-    change = change_for(s, index, ON_WRITE, EV_DELETE);
-    apply(s, &change, 1);
-    return result == -EPIPE ? 0 : -ENOENT;
+    bool is_dropped = r->kind == KIND_PIPE && r->state & ON_WRITE && r->state & ON_READ &&
+                      has_knote(s, index, ON_READ);
+    return is_dropped ? 0 : -ENOENT;
 }
 
-static int rearm(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
-    const registration *r = &s->all.at[index];
+static int rearm(selector *s, uint32_t index, const registration *before) {
+    registration *r = &s->all.at[index];
     if (r->state & (HUNG | STALE))
         return is_live(s, index) ? replace(s, index) : -ENOENT;
-    int result = modify(s, index, fresh, have, want);
-    if (r->kind != KIND_PIPE || !((have | want) & ON_WRITE))
+    unsigned have = r->state & (ON_READ | ON_WRITE);
+    int result = modify(s, index, before);
+    if (r->kind != KIND_PIPE || !((have | kq_knotes(r)) & ON_WRITE))
         return result;
     bool dropped = result == -ENOENT && have & ON_WRITE && kq_explain_missing(s, index) == 0;
-    return dropped || result == -EPIPE || result == -EBADF ? replace(s, index) : result;
+    bool refused = result == -EINVAL && can_do_without(r);
+    return dropped || refused || result == -EPIPE || result == -EBADF ? replace(s, index) : result;
 }
 
 /* Puts back what a refused modify() has changed; s->all.at[index] is as it was before. A knote that
- * stayed has the udata of what was refused: a change that needs no memory gives it the old one. */
-static void undo(selector *s, uint32_t index, bool fresh, unsigned have, unsigned want) {
+ * stayed has the udata of what was refused. OpenBSD gives it the old one only with EV_ADD
+ * (kern_event.c, kqueue_register), which FreeBSD may have no memory for: then without. */
+static void undo(selector *s, uint32_t index, const registration *refused) {
+    const registration *r = &s->all.at[index];
+    unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_knotes(refused);
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
-        struct kevent delete = change_for(s, index, on, EV_DELETE);
-        struct kevent again =
-            change_for(s, index, on, fresh ? flags_for(&s->all.at[index], on) : 0);
-        if ((want & ~have & on) || (have & on && fresh))
+        unsigned flags = flags_for(r, on);
+        if (r->state & DISARMED)
+            flags = (flags & ~(unsigned)EV_ENABLE) | EV_DISABLE;
+        struct kevent delete = change_for(s, index, on, EV_DELETE),
+                      again = change_for(s, index, on, flags), same = change_for(s, index, on, 0);
+        if (want & on && (!(have & on) || kq_is_fresh(r, refused, on)))
             apply(s, &delete, 1);
-        if (have & on)
-            apply(s, &again, 1);
+        if (have & on && apply(s, &again, 1) < 0)
+            apply(s, &same, 1);
     }
 }
 
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
     registration *r = &s->all.at[index];
-    unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_wanted(r);
-    bool fresh = kq_is_fresh(r, before);
+    unsigned have = r->state & (ON_READ | ON_WRITE);
     if (r->interest & INTEREST_PRIORITY)
         return -ENOTSUP;
     if (!(r->state & (HUNG | STALE)) && is_unchanged(r, before))
         return 0;
-    int result = rearm(s, index, fresh, have, want);
+    int result = rearm(s, index, before);
     if (result == 0) {
         if (!(r->state & HUNG))
-            r->state = (uint16_t)((r->state & LASTING) | want);
+            r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         r->state &= (uint16_t)~DISARMED;
         return 0;
     }
@@ -191,13 +229,61 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
         kq_unhang((kqueue_selector *)s, index);
         return -ENOENT;
     }
+    const registration refused = *r;
     r->interest = before->interest;
     r->trigger = before->trigger;
     r->generation = before->generation;
     if ((r->state & (ON_READ | ON_WRITE)) == have && !(before->state & HUNG))
-        undo(s, index, fresh, have, want);
+        undo(s, index, &refused);
     else
         replace(s, index);
+    return result;
+}
+
+/* Why a pipe's knote is refused, or was dropped: its reader went. It is not told of that yet. */
+static int pause_broken(selector *s, uint32_t index, int result) {
+    const registration *r = &s->all.at[index];
+    const struct kevent delete = change_for(s, index, ON_WRITE, EV_DELETE);
+    if (r->kind != KIND_PIPE)
+        return result;
+    if (result == -ENOENT ? kq_explain_missing(s, index) < 0 : result != -EPIPE && result != -EBADF)
+        return result;
+    apply(s, &delete, 1); /* macOS: see add_one */
+    return kq_hang((kqueue_selector *)s, index, false);
+}
+
+static int pause_direction(selector *s, uint32_t index, unsigned on) {
+    registration *r = &s->all.at[index];
+    const struct kevent changes[] = {change_for(s, index, on, EV_DELETE),
+                                     change_for(s, index, on, kq_paused_flags(r, on))};
+    int result = apply(s, changes, 2);
+    if (result == 0)
+        return 0;
+    if (fcntl(r->fd, F_GETFD) < 0)
+        return -errno;
+    if (on == ON_WRITE)
+        result = pause_broken(s, index, result);
+    if (result < 0 && result != -ENOENT && add_one(s, index, on) < 0)
+        r->state &= (uint16_t)~on;
+    return result;
+}
+
+int kernel_pause(selector *s, uint32_t index) {
+    registration *r = &s->all.at[index];
+    const unsigned have = r->state & (ON_READ | ON_WRITE);
+    int result = 0;
+    if (r->state & (HUNG | STALE)) {
+        if (fcntl(r->fd, F_GETFD) < 0)
+            return -errno;
+        result = is_live(s, index) ? kq_hang((kqueue_selector *)s, index, false) : -ENOENT;
+    }
+    for (unsigned on = ON_READ; on <= ON_WRITE && result == 0; on <<= 1)
+        if (have & on)
+            result = pause_direction(s, index, on);
+    if (result == -ENOENT)
+        kq_unhang((kqueue_selector *)s, index);
+    if (result == 0)
+        r->state |= DISARMED;
     return result;
 }
 

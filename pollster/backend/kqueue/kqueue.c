@@ -80,7 +80,7 @@ void kq_put(selector *s, room *b, registration *r, uint32_t ready) {
 }
 
 static bool has_end(registration *r) {
-    if (r->kind == KIND_UNKNOWN)
+    if (r->kind == KIND_UNKNOWN || r->kind == KIND_PLAIN)
         r->kind = socket_kind(r->fd);
     return r->kind != KIND_DATAGRAM;
 }
@@ -95,18 +95,23 @@ static uint32_t readiness_of(registration *r, const struct kevent *e) {
     return ready;
 }
 
+/* Whether this batch has one of its two directions. */
+static bool lacks_one(selector *s, const room *b, const registration *r) {
+    const uint32_t both = READY_READABLE | READY_WRITABLE;
+    return kq_reported(r) == (ON_READ | ON_WRITE) && r->batch == s->all.batches &&
+           !(r->state & HUNG) && (readiness_in(b, r) & both) != both;
+}
+
 #define ASIDE_MAX 64 /* how many knotes are seen to in one call, beside a wait */
 
 /* A ONESHOT source with two knotes has reported one: the other must not wake anybody either, in
  * this queue or one around it. */
 static void disable_others(selector *s, const room *b, const struct kevent *entries, int n) {
-    const uint32_t both = READY_READABLE | READY_WRITABLE;
     struct kevent changes[ASIDE_MAX];
     int count = 0;
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
-        if (r && r->state & DISARMED && r->state & ON_READ && r->state & ON_WRITE &&
-            r->batch == s->all.batches && (readiness_in(b, r) & both) != both)
+        if (r && r->state & DISARMED && lacks_one(s, b, r))
             changes[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_DISABLE);
@@ -119,8 +124,68 @@ static void disable_others(selector *s, const room *b, const struct kevent *entr
     }
 }
 
+/* READ tells the end of WRITE, too. A pipe's WRITE, asked again, repeats it by itself; a
+ * terminal's does not know it, so READ goes on telling: as a level, as long as it is at its end. */
+static void repeat_end(selector *s, uint32_t index, bool ended) {
+    registration *r = &s->all.at[index];
+    if (r->trigger != 0 || r->state & HUNG || kq_reported(r) & ON_READ)
+        return;
+    if (r->kind == KIND_PIPE) {
+        struct kevent again = change_for(s, index, ON_WRITE, flags_for(r, ON_WRITE));
+        if (ended)
+            apply(s, &again, 1);
+        return;
+    }
+    if (ended == !!(r->state & ENDED))
+        return;
+    r->state ^= ENDED;
+    struct kevent changes[] = {change_for(s, index, ON_READ, EV_DELETE),
+                               change_for(s, index, ON_READ, flags_for(r, ON_READ))};
+    apply(s, changes, 2);
+}
+
+/* EV_ONESHOT, which was not asked for: the knote is gone. So it is of a pipe's WRITE on FreeBSD
+ * when the reader went, and of what was revoked (XNU filt_vnode_common, OpenBSD dead_filtops). */
+static uint32_t put_away(selector *s, registration *r, unsigned on, uint32_t ready) {
+    if (r->kind == KIND_PIPE && on == ON_WRITE && r->state & ON_READ) {
+        kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
+        return ready;
+    }
+    r->state &= (uint16_t)~on;
+    return (kq_reported(r) & ON_READ ? READY_READABLE | READY_READ_CLOSED : 0u) |
+           (kq_reported(r) & ON_WRITE ? READY_WRITABLE | READY_WRITE_CLOSED : 0u);
+}
+
+static void put_descriptor(selector *s, room *b, registration *r, const struct kevent *e) {
+    unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
+    uint32_t ready = kq_reported(r) & on ? readiness_of(r, e) : 0;
+    bool ended = e->flags & EV_EOF;
+    if (on == ON_READ && kq_ends_by_read(r)) {
+        if (ended && !(r->state & HUNG)) /* which is reported from the list */
+            ready |= READY_WRITABLE | READY_WRITE_CLOSED;
+        repeat_end(s, index_of(&s->all, r), ended);
+    }
+    if (ended && r->kind == KIND_PIPE)
+        ready = hung_up(r, ready);
+    if (kq_heeded(r) & on)
+        kq_heed((kqueue_selector *)s, index_of(&s->all, r), on, ended);
+    if (ended && e->flags & EV_ONESHOT)
+        ready = put_away(s, r, on, ready);
+    if (ready)
+        kq_put(s, b, r, ready);
+}
+
+static bool is_waker(const struct kevent *e) {
+#ifdef EVFILT_USER
+    return e->filter == EVFILT_USER;
+#else
+    (void)e;
+    return false;
+#endif
+}
+
 static void put_entry(selector *s, room *b, const struct kevent *e) {
-    registration *r = registration_for(s, e->udata);
+    registration *r = is_waker(e) ? kq_waker_for(s, e) : registration_for(s, e->udata);
     if (!r) { /* the bell, the timer, or stale */
         if (e->filter == EVFILT_TIMER)
             s->timers.armed = 0; /* it has come, and is gone */
@@ -128,6 +193,8 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             s->done.stale++;
         return;
     }
+    if (r->paused)
+        return;
     if (r->kind == KIND_WAKER) {
         kq_put_waker(s, b, r);
         return;
@@ -137,15 +204,7 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             kq_put(s, b, r, READY_READABLE);
         return;
     }
-    unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
-    if (kq_asked(r) & on)
-        kq_put(s, b, r,
-               r->kind == KIND_PIPE && e->flags & EV_EOF ? hung_up(r, readiness_of(r, e))
-                                                         : readiness_of(r, e));
-    else if (kq_wanted(r) & on)
-        kq_heed((kqueue_selector *)s, b, r, e);
-    if (e->flags & EV_ONESHOT && e->filter == EVFILT_WRITE)
-        kq_hang((kqueue_selector *)s, index_of(&s->all, r), r->trigger == 0);
+    put_descriptor(s, b, r, e);
 }
 
 /* Asks a queue of its own for the state of some knotes, and adds it to the batch. */
@@ -171,13 +230,11 @@ static void ask_aside(selector *s, room *b, const struct kevent *knotes, int n) 
  * What is told of the other one so is told again by its own entry: a level, or an edge too many
  * (R5). A full batch is rare, so this may cost. */
 static void complete(selector *s, room *b, const struct kevent *entries, int n) {
-    const uint32_t both = READY_READABLE | READY_WRITABLE;
     struct kevent others[ASIDE_MAX];
     int count = 0;
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
-        if (r && r->batch == s->all.batches && r->state & ON_READ && r->state & ON_WRITE &&
-            !(r->state & (NO_READ | NO_WRITE)) && (readiness_in(b, r) & both) != both)
+        if (r && lacks_one(s, b, r))
             others[count++] =
                 change_for(s, index_of(&s->all, r),
                            entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_ADD);

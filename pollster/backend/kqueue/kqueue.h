@@ -6,10 +6,8 @@
 #ifndef POLLSTER_KQUEUE_H
 #define POLLSTER_KQUEUE_H
 #include "common/kernel.h"
+#include "quirks.h"
 #include <fcntl.h>
-#include <sys/types.h>
-/* After sys/types.h: older systems' header needs it. */
-#include <sys/event.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,16 +38,19 @@ typedef struct {
 /* registration.state */
 #define ON_READ 1    /* the kernel has a knote for READ, */
 #define ON_WRITE 2   /* for WRITE */
-#define DISARMED 4   /* ONESHOT: has reported */
+#define DISARMED 4   /* ONESHOT: has reported; or paused */
 #define HUNG 8       /* stands in the hung list, */
 #define DUE 16       /* and is to be reported */
 #define NO_READ 32   /* write end of a pipe */
 #define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
 #define STALE 128    /* hung up, and then its number was closed or reused */
-#define MARKED 256   /* hung up: has a disabled knote for READ, which a close would remove */
+#define ONE_WAY 256  /* the kernel refuses the filter of the direction that it does not have */
 #define GATHERED 512 /* its changes stand in a list: see batch.c */
-#define LOUD 1024    /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
-#define LASTING (NO_READ | NO_WRITE | LOUD) /* whatever the interest is */
+#define ENDED 1024   /* a terminal's READ, there to tell the end of WRITE, has, and repeats it */
+#define LOUD 2048    /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
+
+/* What a reregistration leaves. */
+#define LASTING (NO_READ | NO_WRITE | ONE_WAY | ENDED | LOUD)
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -101,29 +102,73 @@ static inline int apply(selector *s, const struct kevent *changes, int n) {
     return -errno;
 }
 
-/* Which knotes the interest is about. */
-static inline unsigned kq_asked(const registration *r) {
+/* The directions of the interest, */
+static inline unsigned kq_wanted(const registration *r) {
     return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
            (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
 }
 
-/* Which knotes the interest wants: with HANGUP that of a pipe's own direction, which alone can tell
- * that the other end is gone. */
-static inline unsigned kq_wanted(const registration *r) {
-    if (r->interest & INTEREST_HANGUP && r->state & (NO_READ | NO_WRITE))
-        return r->state & NO_READ ? ON_WRITE : ON_READ;
-    return kq_asked(r);
+/* those that a pipe's end does not have, */
+static inline unsigned kq_missing(const registration *r) {
+    return (r->state & NO_READ ? ON_READ : 0u) | (r->state & NO_WRITE ? ON_WRITE : 0u);
 }
 
-/* Of a direction that a pipe's end does not have the knote is disabled: it only shows, when it is
- * probed, that the fd's number is still the same file's. */
+/* those that are reported, */
+static inline unsigned kq_reported(const registration *r) {
+    return kq_wanted(r) & ~kq_missing(r);
+}
+
+/* and with HANGUP that of a pipe's end which alone can tell that the other end is gone. */
+static inline unsigned kq_heeded(const registration *r) {
+    return r->interest & INTEREST_HANGUP && kq_missing(r)
+               ? (ON_READ | ON_WRITE) & ~kq_missing(r) & ~kq_wanted(r)
+               : 0u;
+}
+
+/* Whether READ has to tell that WRITE has ended. */
+static inline bool kq_ends_by_read(const registration *r) {
+    return (kq_reported(r) | kq_heeded(r)) & ON_WRITE &&
+           ((r->kind == KIND_PIPE && quirk_mute_full_pipe()) ||
+            (r->kind == KIND_TERMINAL && quirk_terminal_ends_by_read()));
+}
+
+/* Which knotes it takes. A pipe's WRITE has READ beside it: FreeBSD drops the one as the reader
+ * goes, and the other shows whether the fd's number is still the same file's. So does that of a
+ * direction that a pipe's end does not have, or else of the one that it has. */
+static inline unsigned kq_knotes(const registration *r) {
+    unsigned on = kq_wanted(r) | kq_heeded(r);
+    if ((r->kind == KIND_PIPE && on & ON_WRITE) || kq_ends_by_read(r))
+        on |= ON_READ;
+    if (r->state & ONE_WAY)
+        on &= ~kq_missing(r);
+    return on ? on : (ON_READ | ON_WRITE) & ~kq_missing(r);
+}
+
+/* A knote that is only there to be asked for is disabled; one that is there for the end alone tells
+ * edges, until that has come. NetBSD does not disable a knote that has EV_CLEAR, too
+ * (kern_event.c, kqueue_scan). */
 static inline unsigned flags_for(const registration *r, unsigned on) {
-    if (r->state & (on == ON_READ ? NO_READ : NO_WRITE))
-        return EV_ADD | EV_DISABLE;
-    if (!(kq_asked(r) & on)) /* it is there for the hang-up alone */
-        return EV_ADD | EV_ENABLE | (r->state & LOUD ? 0u : EV_CLEAR);
-    return EV_ADD | EV_ENABLE | (r->trigger & TRIGGER_EDGE ? EV_CLEAR : 0u) |
-           (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH : 0u);
+    if (kq_reported(r) & on)
+        return EV_ADD | EV_ENABLE |
+               (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH
+                : r->trigger & TRIGGER_EDGE  ? EV_CLEAR
+                                             : 0u);
+    if (kq_heeded(r) & on)
+        return EV_ADD | EV_ENABLE | (r->state & LOUD && r->trigger == 0 ? 0u : EV_CLEAR);
+    if (on == ON_READ && kq_ends_by_read(r))
+        return EV_ADD | EV_ENABLE | (r->state & ENDED && r->trigger == 0 ? 0u : EV_CLEAR);
+    return EV_ADD | EV_DISABLE;
+}
+
+/* Whether a knote has to be deleted and added: adding again changes neither of these flags. */
+static inline bool kq_is_fresh(const registration *r, const registration *before, unsigned on) {
+    return (flags_for(r, on) ^ flags_for(before, on)) & (EV_CLEAR | EV_DISPATCH);
+}
+
+/* Deleted and added again it is paused: a knote that is queued already when it is disabled goes on
+ * showing its queue as ready, to one around it (FreeBSD's kq_count). */
+static inline unsigned kq_paused_flags(const registration *r, unsigned on) {
+    return (flags_for(r, on) & ~(unsigned)EV_ENABLE) | EV_DISABLE;
 }
 
 static inline struct kevent change_for(selector *s, uint32_t index, unsigned on, unsigned flags) {
@@ -136,14 +181,6 @@ static inline struct kevent change_for(selector *s, uint32_t index, unsigned on,
 static inline bool has_knote(selector *s, uint32_t index, unsigned on) {
     struct kevent probe = change_for(s, index, on, 0);
     return apply(s, &probe, 1) == 0;
-}
-
-/* Whether knotes that stay get other flags: adding again does not change EV_CLEAR and EV_DISPATCH,
- * so they are deleted and added. */
-static inline bool kq_is_fresh(const registration *r, const registration *before) {
-    return r->trigger != before->trigger ||
-           (r->interest != before->interest && r->state & (NO_READ | NO_WRITE) &&
-            (r->interest | before->interest) & INTEREST_HANGUP);
 }
 
 /* changes.c. Tells files and pipes by their type; gives one knote the flags that it is to have by
@@ -161,22 +198,24 @@ void kq_unhang(kqueue_selector *k, uint32_t index);
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
-void kq_heed(kqueue_selector *k, room *b, registration *r, const struct kevent *e);
+void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone);
 
 /* user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
  * sees it. */
 int kq_open_bell(kqueue_selector *k);
 void kq_forget_bell(kqueue_selector *k);
 int kq_ring(kqueue_selector *k);
+bool kq_is_copy(selector *of, int fd); /* whether a descriptor has this queue, too */
 void kq_hush(kqueue_selector *k);
 
 /* Triggers a user event; or does the same by a pipe, that is read when its event comes. */
-int kq_trigger(selector *s, uint32_t ident, udata_t udata);
+int kq_trigger(selector *s, ident_t ident, udata_t udata);
 int kq_open_pipe(int ends[2]);
 int kq_write_byte(int fd);
 void kq_drain(int fd);
 
-/* wakers.c */
+/* wakers.c. Whose user event it is: it goes by the generation that the waker had first. */
+registration *kq_waker_for(selector *s, const struct kevent *e);
 void kq_put_waker(selector *s, room *b, registration *r);
 
 #endif

@@ -99,7 +99,8 @@ static uint32_t hint_of(path_watch *p, const struct kevent *told) {
         hints |= PATH_LINKED;
     if (notes & NOTE_RENAME)
         hints |= PATH_RENAMED;
-    if (notes & (NOTE_DELETE | NOTE_REVOKE))
+    /* OpenBSD: the end alone, where the file system is gone (kern_event.c, dead_filtops). */
+    if (notes & (NOTE_DELETE | NOTE_REVOKE) || told->flags & EV_EOF)
         hints |= PATH_DELETED;
     return hints;
 }

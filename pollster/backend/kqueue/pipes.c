@@ -14,7 +14,7 @@ static void set_due(kqueue_selector *k, registration *r, bool due) {
 }
 
 /* fstat(2) can't tell whether a number is still the same pipe's: OpenBSD and NetBSD leave its inode
- * 0. A knote can. */
+ * 0. The knote for READ can, which a close would have removed. */
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index) {
     return has_knote(&k->common, index, ON_READ);
 }
@@ -24,11 +24,7 @@ void kq_unhang(kqueue_selector *k, uint32_t index) {
     if (!(r->state & HUNG))
         return;
     set_due(k, r, false);
-    if (r->state & MARKED) {
-        struct kevent delete = change_for(&k->common, index, ON_READ, EV_DELETE);
-        apply(&k->common, &delete, 1);
-    }
-    r->state &= (uint16_t)~(HUNG | MARKED);
+    r->state &= (uint16_t)~HUNG;
     uint32_t i = 0;
     while (k->hung[i] != index)
         i++;
@@ -41,13 +37,6 @@ int kq_hang(kqueue_selector *k, uint32_t index, bool due) {
     if (!(r->state & HUNG)) {
         if (grow((void **)&k->hung, &k->hung_room, k->hung_count + 1, sizeof *k->hung) < 0)
             return -ENOMEM;
-        if (!(r->state & ON_READ)) {
-            struct kevent mark = change_for(&k->common, index, ON_READ, EV_ADD | EV_DISABLE);
-            int result = apply(&k->common, &mark, 1);
-            if (result < 0)
-                return result;
-            r->state |= MARKED;
-        }
         k->hung[k->hung_count++] = index;
         k->common.done.hung_pipes++;
         r->state = (uint16_t)((r->state | HUNG) & ~ON_WRITE);
@@ -71,7 +60,7 @@ int kq_look_again(kqueue_selector *k) {
             kq_unhang(k, index);
             r->state |= ON_WRITE;
         } else if (!(r->state & DISARMED)) {
-            apply(s, &delete, 1); /* macOS adds it all the same: see add_one */
+            apply(s, &delete, 1); /* old macOS adds it all the same: see add_one */
         }
     }
     return k->due ? kq_ring(k) : 0;
@@ -96,13 +85,10 @@ void kq_put_hung(kqueue_selector *k, room *b, int places) {
 /* What HANGUP's knote says, of the direction that nobody asked about. As long as both ends are
  * there only edges come of it, and nothing is reported; once the other one is gone it is told as a
  * level is. A FIFO may get another one. */
-void kq_heed(kqueue_selector *k, room *b, registration *r, const struct kevent *e) {
-    bool is_gone = e->flags & EV_EOF;
-    if (is_gone)
-        kq_put(&k->common, b, r, hung_up(r, 0));
+void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone) {
+    registration *r = &k->common.all.at[index];
     if (r->trigger || is_gone == !!(r->state & LOUD))
         return;
     r->state ^= LOUD;
-    kq_add_anew(&k->common, index_of(&k->common.all, r),
-                e->filter == EVFILT_READ ? ON_READ : ON_WRITE);
+    kq_add_anew(&k->common, index, on);
 }

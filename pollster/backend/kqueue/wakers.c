@@ -4,7 +4,21 @@
 void kq_put_waker(selector *s, room *b, registration *r) {
     if (r->fd >= 0)
         kq_drain(r->fd);
+    waker_tell(&s->all, index_of(&s->all, r));
     batch_put(&s->all, b, r, READY_READABLE);
+}
+
+static udata_t udata_for(uint32_t index, const waker_state *state) {
+    const registration opened = {.generation = state->opened}; /* the tables may be moving */
+    return udata_of(index, &opened);
+}
+
+registration *kq_waker_for(selector *s, const struct kevent *e) {
+    registrations *t = &s->all;
+    if (e->ident == OWN_INDEX || e->ident >= t->extent || t->at[e->ident].kind != KIND_WAKER ||
+        udata_for((uint32_t)e->ident, t->wakers[e->ident]) != e->udata)
+        return NULL;
+    return &t->at[e->ident];
 }
 
 static int open_waker_pipe(kqueue_selector *k, waker *w, uint64_t token) {
@@ -42,7 +56,9 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     int result = apply(s, &change, 1);
     if (result < 0)
         registration_end(&s->all, (uint32_t)index);
-    else
+    if (result == -ENOMEM) /* OpenBSD: 1024 user events a process */
+        return open_waker_pipe(k, w, token);
+    if (result == 0)
         w->made = id_of(&s->all, (uint32_t)index);
     return result;
 #else
@@ -51,18 +67,41 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
 }
 
 int kernel_waker_wake(selector *s, const waker *w) {
-    const registration made = {.generation = w->made.generation}; /* the tables may be moving */
     return w->fd >= 0 ? kq_write_byte(w->fd)
-                      : kq_trigger(s, w->made.index, udata_of(w->made.index, &made));
+                      : kq_trigger(s, (ident_t)w->made.index, udata_for(w->made.index, w->state));
 }
 
 void kernel_wake_again(selector *s, const registration *r) {
     const kqueue_selector *k = (kqueue_selector *)s;
-    waker w = {.fd = -1, .made = id_of(&s->all, index_of(&s->all, r))};
+    uint32_t index = index_of(&s->all, r);
+    waker w = {.fd = -1, .made = id_of(&s->all, index), .state = s->all.wakers[index]};
     for (uint32_t i = 0; i < k->pipe_count; i++)
         if (k->pipes[i].read_end == r->fd)
             w.fd = k->pipes[i].write_end;
     kernel_waker_wake(s, &w);
+}
+
+static int change_user_event(selector *s, uint32_t index, unsigned flags) {
+#ifdef EVFILT_USER
+    struct kevent change =
+        change_of((ident_t)index, EVFILT_USER, flags, 0, udata_for(index, s->all.wakers[index]));
+    return apply(s, &change, 1);
+#else
+    (void)s, (void)index, (void)flags;
+    return -ENOTSUP;
+#endif
+}
+
+/* Deleted: see kq_paused_flags. Who has not told it yet that he wakes it is told that it is not
+ * there. */
+int kernel_waker_pause(selector *s, uint32_t index) {
+    return s->all.at[index].fd >= 0 ? kernel_pause(s, index)
+                                    : change_user_event(s, index, EV_DELETE);
+}
+
+int kernel_waker_resume(selector *s, uint32_t index, const registration *before) {
+    return before->fd >= 0 ? kernel_modify(s, index, before)
+                           : change_user_event(s, index, EV_ADD | EV_CLEAR);
 }
 
 void kernel_waker_close(selector *s, const registration *r) {

@@ -243,6 +243,30 @@ static PyObject *no_events(void) {
     return iterator;
 }
 
+/* A loop over a batch makes one and gives it up: the next loop has its memory. Without the GIL
+ * another one may be made meanwhile. */
+static IteratorObject *new_iterator(ReadyObject *ready, const module_state *state) {
+    PyTypeObject *type = (PyTypeObject *)state->iterator_type;
+    PyObject *spare = ready->spare;
+    if (!spare)
+        return PyObject_GC_New(IteratorObject, type);
+    ready->spare = NULL;
+    PyObject_Init(spare, type);
+    Py_DECREF(type); /* the spare had one */
+    return (IteratorObject *)spare;
+}
+
+static void give_up(PyObject *iterator, ReadyObject *ready) {
+#ifndef Py_GIL_DISABLED
+    if (!ready->spare) {
+        ready->spare = iterator;
+        return;
+    }
+#endif
+    (void)ready;
+    free_object(iterator);
+}
+
 static PyObject *ready_iterator(PyObject *object) {
     ReadyObject *ready = (ReadyObject *)object;
     SelectorObject *selector;
@@ -253,8 +277,7 @@ static PyObject *ready_iterator(PyObject *object) {
     UNLOCK
     if (!selector)
         return no_events();
-    IteratorObject *iterator =
-        PyObject_GC_New(IteratorObject, (PyTypeObject *)selector->state->iterator_type);
+    IteratorObject *iterator = new_iterator(ready, selector->state);
     if (!iterator) {
         Py_DECREF((PyObject *)selector);
         return NULL;
@@ -270,6 +293,8 @@ static PyObject *ready_iterator(PyObject *object) {
 static int ready_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)((ReadyObject *)object)->selector);
+    if (((ReadyObject *)object)->spare)
+        Py_VISIT(Py_TYPE(((ReadyObject *)object)->spare));
     return 0;
 }
 
@@ -288,6 +313,8 @@ static int ready_clear(PyObject *object) {
 static void ready_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     ready_clear(object);
+    if (((ReadyObject *)object)->spare)
+        free_object(((ReadyObject *)object)->spare);
     free_object(object);
 }
 
@@ -322,6 +349,11 @@ static PyType_Spec ready_spec = {
     .slots = ready_slots,
 };
 
+/* Others may ask at the same time whether it was read: see is_unread(). */
+static inline void note_read(uint64_t *entry) {
+    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+}
+
 static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;
     ReadyObject *ready = self->ready;
@@ -333,6 +365,8 @@ static PyObject *iterator_next(PyObject *object) {
         while (!event && self->turn == ready->turn && self->position < ready->count) {
             int position = self->position++; /* any code may run here, and take the next one */
             event = event_of(selector, ready->batch->ready[position]);
+            if (event && self->turn == ready->turn)
+                note_read(&ready->batch->ready[position]);
             if (event || !PyErr_Occurred())
                 continue;
             if (self->position == position + 1)
@@ -351,10 +385,12 @@ static int iterator_traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static void iterator_dealloc(PyObject *object) {
+    IteratorObject *self = (IteratorObject *)object;
+    ReadyObject *ready = self->ready;
     PyObject_GC_UnTrack(object);
-    Py_DECREF((PyObject *)((IteratorObject *)object)->ready);
-    Py_DECREF((PyObject *)((IteratorObject *)object)->selector);
-    free_object(object);
+    Py_DECREF((PyObject *)self->selector);
+    give_up(object, ready);
+    Py_DECREF((PyObject *)ready);
 }
 
 static PyType_Slot iterator_slots[] = {

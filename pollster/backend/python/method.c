@@ -16,6 +16,8 @@ static const struct {
     {"register", registry_register, offsetof(module_state, registry_type)},
     {"reregister", registry_reregister, offsetof(module_state, registry_type)},
     {"deregister", registry_deregister, offsetof(module_state, registry_type)},
+    {"pause", registry_pause, offsetof(module_state, registry_type)},
+    {"resume", registry_resume, offsetof(module_state, registry_type)},
     {"poll", poll_poll, offsetof(module_state, poll_type)},
 };
 

@@ -52,7 +52,7 @@ static uint32_t flags(PyObject *set, unsigned long all) {
  * source's descriptor. 0, or -1 and -2 as above. */
 static int read_arguments(const module_state *state, change *c, PyObject *const *arguments,
                           Py_ssize_t count) {
-    if (c->what == DEREGISTER)
+    if (c->what > REREGISTER)
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
@@ -89,7 +89,7 @@ static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *so
 
 /* A timer is readable and nothing else. */
 static bool is_for_timer(const change *c) {
-    return c->timer && (c->what == DEREGISTER || c->interest == INTEREST_READABLE);
+    return c->timer && (c->what > REREGISTER || c->interest == INTEREST_READABLE);
 }
 
 static PyObject *change_plainly(PyObject *method, enum what what, PyObject *const *arguments,
@@ -107,6 +107,8 @@ static PyObject *change_plainly(PyObject *method, enum what what, PyObject *cons
         return call_as_written(method, arguments, count, names);
     if (c.fd == -2)
         return NULL;
+    if (what == REGISTER && !PyLong_CheckExact(source))
+        c.is_plain = PySet_Contains(state->socket_types, (PyObject *)Py_TYPE(source)) == 1;
     int error = change_registry(registry, &c, arguments + 1);
     if (error > 0)
         return refuse(registry, &c, error, source);
@@ -128,6 +130,16 @@ PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size
     return change_plainly(method, DEREGISTER, arguments, flagged, names);
 }
 
+PyObject *registry_pause(PyObject *method, PyObject *const *arguments, size_t flagged,
+                         PyObject *names) {
+    return change_plainly(method, PAUSE, arguments, flagged, names);
+}
+
+PyObject *registry_resume(PyObject *method, PyObject *const *arguments, size_t flagged,
+                          PyObject *names) {
+    return change_plainly(method, RESUME, arguments, flagged, names);
+}
+
 PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     const SelectorObject *selector = ((RegistryObject *)object)->selector;
     change c = {.what = REGISTER};
@@ -138,7 +150,7 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
     long what = PyLong_AsLong(arguments[0]);
     if (what == -1 && PyErr_Occurred())
         return NULL;
-    c.what = what == DEREGISTER ? DEREGISTER : what == REREGISTER ? REREGISTER : REGISTER;
+    c.what = what >= REGISTER && what <= RESUME ? (enum what)what : REGISTER;
     c.fd = descriptor(arguments[1]);
     if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2) < 0)
         return PyLong_FromLong(-1);
@@ -150,7 +162,9 @@ int add_methods(module_state *state) {
     state->interest_type = imported("pollster.interest", "Interest");
     state->trigger_type = imported("pollster.trigger", "Trigger");
     state->plain_types = imported("pollster.source", "plain_types");
+    state->socket_types = imported("pollster.source", "socket_types");
     state->fileno = PyUnicode_InternFromString("fileno");
-    return state->interest_type && state->trigger_type && state->plain_types && state->fileno ? 0
-                                                                                              : -1;
+    bool known = state->interest_type && state->trigger_type && state->plain_types &&
+                 state->socket_types && state->fileno;
+    return known ? 0 : -1;
 }

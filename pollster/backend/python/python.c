@@ -113,7 +113,7 @@ static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
         !is_index(made.index))
         return NULL;
     LOCK(object)
-        promised = self->promised && made.index < self->extent;
+        promised = self->promised > 0;
         if (promised && made.index)
             keep(self, made, source, token);
         if (promised)

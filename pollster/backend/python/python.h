@@ -59,7 +59,7 @@ typedef struct {
     PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
     PyObject *registry_type, *timer_type, *method_type;
     PyObject *token_type, *interest_type, *trigger_type;
-    PyObject *plain_types;                           /* a set: see descriptor_of in source.py */
+    PyObject *plain_types, *socket_types;            /* sets: see descriptor_of in source.py */
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
     PyObject *bound_method, *update_wrapper;         /* of types and functools */
@@ -84,7 +84,8 @@ typedef struct {
     batch *batch;
     int capacity;
     int count;
-    uint32_t turn; /* how often it was filled or emptied: ends the iterators of earlier turns */
+    uint32_t turn;   /* how often it was filled or emptied: ends the iterators of earlier turns */
+    PyObject *spare; /* the memory of an iterator that was given up, with its type; or NULL */
     bool waiting;
 } ReadyObject;
 
@@ -153,8 +154,10 @@ PyObject *new_token(const module_state *state, PyObject *number);
  * what a program looks at next: see benchmarks/timers.py, run-close. */
 void prefetch_event(const SelectorObject *self, uint64_t entry);
 
-/* Gives what is registered the generation that it has by now: its earlier events are not told. */
+/* Gives what is registered the generation that it has by now: its earlier events are not told. The
+ * second also where others were faster, or have not noted yet what they did. */
 void renew(SelectorObject *self, registration_id made);
+void renew_paused(SelectorObject *self, const change *c, PyObject *source);
 
 /* timers.c. The timer that a source is, or NULL. To change one takes the source, for the length of
  * the call: so one selector gets it, and the source knows whose it is. An errno, negative, where
@@ -203,6 +206,10 @@ PyObject *registry_reregister(PyObject *method, PyObject *const *arguments, size
                               PyObject *names);
 PyObject *registry_deregister(PyObject *method, PyObject *const *arguments, size_t flagged,
                               PyObject *names);
+PyObject *registry_pause(PyObject *method, PyObject *const *arguments, size_t flagged,
+                         PyObject *names);
+PyObject *registry_resume(PyObject *method, PyObject *const *arguments, size_t flagged,
+                          PyObject *names);
 PyObject *poll_poll(PyObject *method, PyObject *const *arguments, size_t flagged, PyObject *names);
 
 /* events.c. Fills the events and returns them; wait(events, timeout) does that, too. */

@@ -15,7 +15,9 @@ static void note_change(SelectorObject *self, const change *c, PyObject *const *
     LOCK((PyObject *)self)
         if (c->gone.index)
             forget(self, c->gone);
-        if (c->made.index)
+        if (c->made.index && (c->what == PAUSE || c->what == RESUME))
+            renew_paused(self, c, arguments[0]);
+        else if (c->made.index)
             keep(self, c->made, arguments[0], arguments[1]);
         settle(self, c->what == REGISTER);
     UNLOCK
@@ -47,7 +49,7 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
         if (result == 0) {
             PyObject **kept = &g->arguments[(size_t)2 * g->count];
             kept[0] = Py_NewRef(arguments[0]);
-            kept[1] = Py_NewRef(c->what == DEREGISTER ? Py_None : arguments[1]);
+            kept[1] = Py_NewRef(c->what > REREGISTER ? Py_None : arguments[1]);
             g->changes[g->count++] = *c;
             g->timers += c->timer != NULL;
             g->registering += c->what == REGISTER;
@@ -60,7 +62,7 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
     int result;
-    if (expect(selector, c->what == REGISTER) < 0)
+    if (c->what == REGISTER && expect(selector, 1) < 0)
         return -1;
     if (c->timer) { /* soon done: the GIL would cost more */
         result = change_timer(arguments[0], selector, c);

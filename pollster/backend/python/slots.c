@@ -64,6 +64,8 @@ void forget(SelectorObject *self, registration_id gone) {
 /* Notes what is registered; where a thread that ended it was faster, nothing, and where one that
  * closed the selector was, no source. */
 void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token) {
+    if (made.index >= self->extent)
+        return; /* nobody promised it */
     slot *s = &self->slots[made.index];
     slot before = {.token = NULL};
     if (made.index > self->highest)
@@ -85,6 +87,21 @@ void renew(SelectorObject *self, registration_id made) {
     if (made.index < self->extent && self->slots[made.index].token &&
         is_newer(made.generation, self->slots[made.index].generation))
         self->slots[made.index].generation = made.generation;
+}
+
+void renew_paused(SelectorObject *self, const change *c, PyObject *source) {
+    const slot *s = &self->slots[c->made.index];
+    if (s->token && s->source &&
+        (s->generation == c->made.generation || s->generation + 1 == c->made.generation)) {
+        renew(self, c->made);
+        return;
+    }
+    PyObject *token = PyLong_FromUnsignedLongLong(c->token);
+    if (token)
+        keep(self, c->made, source, token);
+    else
+        PyErr_Clear(); /* who meets its next event notes it: catch_up() */
+    Py_XDECREF(token);
 }
 
 /* Another thread has registered, its event is here, and it has not come to note that: so it is
