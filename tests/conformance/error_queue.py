@@ -24,15 +24,9 @@ STAMPS = 1 << 1 | 1 << 4 | 1 << 7  # TX_SOFTWARE, SOFTWARE, OPT_ID of linux/net_
 
 
 def have_a_message(ours: SocketEnd, peer: SocketEnd) -> None:
-<<<<<<< HEAD
-    """Brings a time stamp of what we sent into our error queue, which only Linux has."""
-    if sys.platform != "linux":
-        return
-=======
     """Brings a time stamp of what we sent into our error queue."""
     if sys.platform != "linux":
         raise NotHere("only Linux has an error queue that is told by the state of the socket")
->>>>>>> reports
     ours.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, STAMPS)
     ours.send(b"x")
     ours.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, 0)
