@@ -1,6 +1,7 @@
 """`Signals`: R18."""
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -114,6 +115,8 @@ def _(world: World) -> None:
             watched(world, ONE)
             send(ONE)
             world.expect({1: READABLE})
+            # It is told when it is sent, and may be handled later: before the handler goes.
+            wait_until(lambda: bool(select.select([reader.fd], [], [], 0)[0]))
             world.see(reader.recv())
         finally:
             signal.set_wakeup_fd(before)
