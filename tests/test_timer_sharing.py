@@ -36,13 +36,13 @@ FOLDER = Path(__file__).with_name("system_calls")
 
 
 def apply_at_once(*batches: Batch) -> None:
-    """Makes the changes of each in a thread of its own, all at the same time."""
+    """Ends each, whose block is open, in a thread of its own, all at the same time."""
     barrier = threading.Barrier(len(batches))
 
     def apply(batch: Batch) -> None:
         barrier.wait(WAIT)
-        with contextlib.suppress(BatchError), batch:
-            pass
+        with contextlib.suppress(BatchError):
+            batch.__exit__(None, None, None)
 
     threads = [threading.Thread(target=apply, args=(batch,)) for batch in batches]
     for thread in threads:
@@ -58,7 +58,7 @@ def test_of_two_batches_at_once_one_gets_a_timer(backend) -> None:
             one.registry.register(Timer.after(FAR), Token(token), R)
         for _ in range(30):
             timers = [Timer.after(FAR) for _ in range(1000)]
-            batches = [one.registry.batch(), other.registry.batch()]
+            batches = [poll.registry.batch().__enter__() for poll in (one, other)]
             for batch in batches:
                 for token, timer in enumerate(timers, 100):
                     batch.register(timer, Token(token), R)
@@ -77,7 +77,7 @@ def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backe
     for _ in range(50):
         one, other = Poll(backend=backend), Poll(backend=backend)
         timer = Timer.after(FAR)
-        batch = one.registry.batch()
+        batch = one.registry.batch().__enter__()
         batch.register(timer, Token(1), R)
         for token in range(2, 300):
             batch.register(Timer.after(FAR), Token(token), R)
