@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from case import LEVEL, case
-from sources import wait_until
+from sources import unread, wait_until
 from world import READABLE, NotHere, World
 
 from pollster import Signals
@@ -114,6 +114,7 @@ def _(world: World) -> None:
             watched(world, ONE)
             send(ONE)
             world.expect({1: READABLE})
+            wait_until(lambda: unread(reader.fd) == 1)  # a signal may be told before it is received
             world.see(reader.recv())
         finally:
             signal.set_wakeup_fd(before)
@@ -128,6 +129,7 @@ def _(world: World) -> None:
         send(ONE)
         world.expect({1: READABLE})
         world.see(sorted(signals.take().items()))
+        wait_until(lambda: len(came) == 1)
         signals.close()
         send(ONE)
         wait_until(lambda: len(came) == 2)
