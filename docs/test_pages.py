@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,23 @@ def test_commands_print_what_the_page_shows(page: Path) -> None:
             for text in (done.stdout, shown)
         )
         assert printed == expected, command
+
+
+def test_mypy_finds_nothing_in_the_examples(tmp_path: Path) -> None:
+    """Each page is a program of its own here, too, with its lines where they are on the page."""
+    if find_spec("mypy") is None:
+        pytest.skip("mypy is not installed: tox -e type has it")
+    programs = []
+    for page in sorted(PAGES.rglob("*.md")):
+        lines: list[str] = []
+        for block in blocks(page.read_text(encoding="utf-8"), "python"):
+            lines += [""] * (block.line - 1 - len(lines)) + block.code.splitlines()
+        if lines:
+            programs.append(f"{page.stem}_page.py")
+            (tmp_path / programs[-1]).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", ".mypy", *programs]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 if __name__ == "__main__":

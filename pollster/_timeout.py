@@ -28,16 +28,21 @@ def period(seconds: float | timedelta) -> int:
 
 
 def moment(deadline: float) -> int:
-    """Returns a time of the monotonic clock in nanoseconds, rounded up; 0 for what is before it."""
+    """Returns a time of the monotonic clock in nanoseconds, rounded up; 0 for what is before it.
+
+    What is beyond the clock is its last nanosecond but one: the last is for what is not set.
+    """
     if isinstance(deadline, int):
         time: float = max(-1, min(deadline, _LONGEST)) * 1_000_000_000
     elif not isinstance(deadline, timedelta) and hasattr(deadline, "__float__"):
-        time = float(deadline) * 1e9
+        seconds = float(deadline)
+        if math.isnan(seconds) or seconds == -math.inf:
+            given = "NaN" if math.isnan(seconds) else "-inf"
+            raise ValueError(f"deadline is {given}: pass seconds, as of time.monotonic()")
+        time = seconds * 1e9
     else:
         raise TypeError(f"deadline must be seconds, as of time.monotonic(), not {deadline!r}")
-    if math.isnan(time):
-        raise ValueError("deadline is NaN: pass seconds, as of time.monotonic()")
-    return math.ceil(min(max(time, 0), _LONGEST))
+    return min(math.ceil(min(max(time, 0), _LONGEST)), _LONGEST - 1)
 
 
 def _duration(time: float | timedelta, name: str, kinds: str, ever: str = "") -> float:

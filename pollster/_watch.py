@@ -117,7 +117,7 @@ class Watch(_python.Watch, Uncopied):
             )
         change = self._ffi.new("change *")
         change.what, change.token = what, token
-        change.trigger = self._lib.TRIGGER_KEEP if trigger is None else trigger
+        change.trigger = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         try:

@@ -2,14 +2,14 @@
 
 import errno
 import os
-from enum import STRICT, IntFlag
+from enum import STRICT, Flag
 
 from pollster._watch import Watch
 
 __all__ = ["PathChange", "PathWatch"]
 
 
-class PathChange(IntFlag, boundary=STRICT):
+class PathChange(Flag, boundary=STRICT):
     """What has changed about a path; several at once with `|`.
 
     WRITTEN: the file's content or size; a directory's entries. EXTENDED: the file has grown.
@@ -49,7 +49,7 @@ class PathWatch(Watch):
     Raises `FileNotFoundError`, `PermissionError` and the like where it can't be opened, `OSError`
     where a limit of the kernel is reached, with its cure.
 
-    Source: inotify(7); kevent(2) EVFILT_VNODE.
+    See: inotify(7); kevent(2) EVFILT_VNODE.
 
     >>> import tempfile
     >>> from pollster import Interest, PathWatch, Poll, Token
@@ -73,7 +73,7 @@ class PathWatch(Watch):
         *,
         backend: str | None = None,
     ) -> None:
-        if not isinstance(changes, PathChange):
+        if type(changes) is not PathChange or changes is not PathChange(changes.value):
             raise TypeError(
                 f"changes must be a PathChange, such as PathChange.WRITTEN; not {changes!r}"
             )
@@ -87,7 +87,7 @@ class PathWatch(Watch):
         if not given:
             raise self._not_opened(errno.ENOENT)
         full = given if os.path.isabs(given) else os.path.join(os.getcwdb(), given)
-        self._open(self._lib.watch_path(full, changes))
+        self._open(self._lib.watch_path(full, changes.value))
 
     @property
     def path(self) -> str:

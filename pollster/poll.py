@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from pollster import backend as backends
 from pollster._uncopied import Uncopied
@@ -16,6 +16,22 @@ from pollster.stats import Stats
 
 __all__ = ["Poll"]
 
+# What epoll, kqueue and selectors have, and where it is here.
+_ELSEWHERE = {
+    name: f"a Poll has no {name}(): use poll.registry.{method}()"
+    for name, method in {
+        "register": "register",
+        "reregister": "reregister",
+        "modify": "reregister",
+        "deregister": "deregister",
+        "unregister": "deregister",
+        "batch": "batch",
+    }.items()
+} | {
+    "select": "a Poll has no select(): use poll.poll(timeout=seconds)",
+    "control": "a Poll has no control(): use poll.registry and poll.poll(timeout=seconds)",
+}
+
 
 class Poll(_python.Poll, ReadableOnly, Uncopied):
     """A kernel queue: register sources with its `registry`, then `poll()` for their events.
@@ -27,7 +43,7 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
     It is a context manager, and a source for other Polls (and event loops) by its `fileno()`, which
     is readable while there are events. It is closed when nobody holds it any more.
 
-    Source: epoll(7); kqueue(2).
+    See: epoll(7); kqueue(2).
 
     >>> import socket
     >>> from pollster import Interest, Poll, Token
@@ -78,7 +94,7 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         another thread closes meanwhile), `TypeError` for arguments of other types, `RuntimeError`
         where another thread polls with the same `events`.
 
-        Source: epoll_pwait2(2); kevent(2).
+        See: epoll_pwait2(2); kevent(2).
 
         >>> from datetime import timedelta
         >>> from pollster import Events, Poll
@@ -120,6 +136,11 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         The registered sources stay open. Closing twice changes nothing.
         """
         self._selector.close()
+
+    if not TYPE_CHECKING:  # to them each of these would exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_ELSEWHERE.get(name) or f"a Poll has no attribute {name!r}")
 
     def __del__(self) -> None:
         if hasattr(self, "_selector"):

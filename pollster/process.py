@@ -35,7 +35,7 @@ class Process(Watch):
     `PermissionError` where it may not be watched; `OSError` where the descriptor limit is reached
     or the kernel can't do it; `ValueError` for numbers that no process has.
 
-    Source: pidfd_open(2); kevent(2) EVFILT_PROC.
+    See: pidfd_open(2); kevent(2) EVFILT_PROC.
 
     >>> import subprocess, sys
     >>> from pollster import Interest, Poll, Process, Token

@@ -1,13 +1,12 @@
 """`RawEvent`: what the kernel handed over, for people who debug."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["RawEvent"]
 
 
-@dataclass(frozen=True, slots=True)
-class RawEvent:
+class RawEvent(NamedTuple):
     """One entry of the kernel's event list.
 
     `structure`: "epoll_event" or "kevent". `fields`: name to number, in the structure's order.

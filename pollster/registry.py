@@ -4,29 +4,35 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
+import warnings
 from collections.abc import Callable, Iterator
+from enum import Enum
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, done, failure
-from pollster.interest import Interest
+from pollster.interest import Interest, interests
 from pollster.source import ReadableOnly, SourceLike, descriptor_of
 from pollster.token import Token
-from pollster.trigger import Trigger
+from pollster.trigger import Trigger, triggers
 
 __all__ = ["Batch", "Registration", "Registry"]
 
 _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
-_HANGUP = 8  # INTEREST_HANGUP of selector.h: in what PollsterSelector asks for
-_INTERESTS = {*range(sum(Interest) + _HANGUP + 1)} - {_HANGUP}
-_TRIGGERS = range(len(Trigger))
 CHANGES = ("register", "reregister", "deregister", "pause", "resume")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME = range(5)
+
+# What epoll and selectors have, and what it is called here.
+_ELSEWHERE = {
+    "modify": "a Registry has no modify(): use reregister()",
+    "unregister": "a Registry has no unregister(): use deregister()",
+    "poll": "a Registry has no poll(): use that of its Poll",
+}
 
 
 class _Fields(NamedTuple):
@@ -62,7 +68,8 @@ class Registry(_python.Registry, Uncopied):
 
     Its methods may be called from any thread while others poll: a waiting poll sees the effect.
 
-    Iteration gives what is registered now, as `Registration(source, token, interest, trigger)`.
+    Iteration gives what is registered now, as `Registration(source, token, interest, trigger)`;
+    `len` says how many, and `in` whether a source is. All are for people who debug.
 
     >>> import socket
     >>> from pollster import Interest, Poll, Token
@@ -100,7 +107,7 @@ class Registry(_python.Registry, Uncopied):
         open, the kernel's limits are reached or it can't watch this; `TypeError` and `ValueError`
         for bad arguments and a closed Poll. After an error nothing has changed.
 
-        Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
+        See: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ADD.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token, Trigger
@@ -129,7 +136,7 @@ class Registry(_python.Registry, Uncopied):
         Raises `NotRegisteredError` where this Poll does not have the source, also where its
         descriptor's number is another file's by now; else as `register` does.
 
-        Source: epoll_ctl(2) EPOLL_CTL_MOD; kevent(2) EV_ENABLE.
+        See: epoll_ctl(2) EPOLL_CTL_MOD; kevent(2) EV_ENABLE.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token, Trigger
@@ -155,7 +162,7 @@ class Registry(_python.Registry, Uncopied):
         Raises `NotRegisteredError` where this Poll does not have the source; `TypeError` for what
         is no source; `ValueError` for a closed Poll.
 
-        Source: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
+        See: epoll_ctl(2) EPOLL_CTL_DEL; kevent(2) EV_DELETE.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token
@@ -249,26 +256,81 @@ class Registry(_python.Registry, Uncopied):
 
     def __iter__(self) -> Iterator[Registration]:
         self._selector.check()
-        found: list[Registration] = []
-        for index, source in self._selector.registered():
-            view = self._selector.view(index)
-            if view:
-                kinds = Interest(view.interest), Trigger(view.trigger)
-                found.append(Registration(source, Token(view.token), *kinds, bool(view.paused)))
-        return iter(found)
+        found = [self._registration(*each) for each in self._selector.registered()]
+        return iter([one for one in found if one])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True  # `registry or another` asks for None, not for how many it has
+
+    def __contains__(self, source: SourceLike) -> bool:
+        return self.find(source) is not None
+
+    def find(self, source: SourceLike) -> Registration | None:
+        """Returns the registration of a source, or None; `source in registry` asks the same.
+
+        It is found by its descriptor, as `deregister` does, and where it has none as the object
+        that it is. The kernel is not asked: a source that was closed is found until its end is
+        noticed. Raises `TypeError` for what is no source; a Token is none.
+
+        >>> import os
+        >>> from pollster import Interest, Poll, Timer, Token
+        >>> reader, writer = os.pipe()
+        >>> with Poll() as poll:
+        ...     poll.registry.register(reader, Token(1), Interest.READABLE)
+        ...     reader in poll.registry, writer in poll.registry, Timer() in poll.registry
+        ...     poll.registry.find(reader).token
+        (True, False, False)
+        Token(1)
+        >>> os.close(reader), os.close(writer)
+        (None, None)
+        """
+        self._selector.check()
+        if isinstance(source, Token):
+            raise TypeError(f"{source!r} is no source: ask for what was registered with it")
+        fd = descriptor_of(source)
+        index = self._selector.find(fd) if fd is not None and fd >= 0 else None
+        for place, registered in self._selector.registered():
+            if registered is source if index is None else place == index:
+                return self._registration(place, registered)
+        return None
+
+    def _registration(self, index: int, source: object) -> Registration | None:
+        """Returns what is registered at an index; None where it has just ended."""
+        view = self._selector.view(index)
+        if not view:
+            return None
+        kinds = Interest(view.interest), Trigger(view.trigger)
+        return Registration(source, Token(view.token), *kinds, bool(view.paused))
+
+    if not TYPE_CHECKING:  # to them each of these would exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_ELSEWHERE.get(name) or f"a Registry has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        selector = self._selector
+        fd = selector.lib.selector_fd(selector.handle)
+        if fd < 0:
+            state = "closed" if selector.closed else "of another process"
+        else:
+            state = f"fd {fd}, {len(self):,} registered"
+        return f"<{type(self).__name__} of a Poll: {selector.name}, {state}>"
 
     def _look_closer(self, what: int, source: SourceLike, *how: Any) -> None:
         """Makes a change whose arguments are not the plain ones, or says what is wrong with them.
 
         Parameters: `how`, token, interest and trigger; nothing but for REGISTER and REREGISTER.
         """
+        self._check()
         if how:
             how = _fit(what, *how)
         try:
             fd = descriptor_of(source)
-        except Exception as error:  # each library says in its own way that it is closed
-            unknown = isinstance(error, TypeError) and self._registered_as(source) is None
-            if what != DEREGISTER or unknown:
+        except Exception:  # each library says in its own way that it is closed
+            if what != DEREGISTER or self._registered_as(source) is None:
                 raise
             fd = -1
         if fd is None:
@@ -318,7 +380,10 @@ class Batch(Registry):
     once; an error that ends the block drops them all. The kernel's errors come in a `BatchError`
     when all has been tried. Iteration gives what is registered already.
 
-    Source: kevent(2), EV_RECEIPT.
+    Outside of its block a change raises `RuntimeError`: it would never be made. A batch that is
+    let go with its block still open and changes in it is a `ResourceWarning`.
+
+    See: kevent(2), EV_RECEIPT.
 
     >>> from pollster import Interest, Poll, Token, Waker
     >>> import socket
@@ -339,7 +404,16 @@ class Batch(Registry):
 
     def __enter__(self) -> Self:
         self._selector.check()
+        if not self._gather():
+            raise RuntimeError(f"{self!r} is open already: make another one for another block")
         return self
+
+    def batch(self) -> NoReturn:
+        """Raises `RuntimeError`: a batch in a batch would make its changes before this one."""
+        raise RuntimeError(
+            "a batch in a batch would make its changes before those around it: "
+            "pass this one on, or make another after its block"
+        )
 
     def __exit__(
         self,
@@ -357,25 +431,45 @@ class Batch(Registry):
         if failed:
             raise BatchError(failed)
 
+    def __del__(self) -> None:
+        if dropped := self._drop():
+            changes = "1 change" if dropped == 1 else f"{dropped:,} changes"
+            warnings.warn(
+                f"a batch was let go before its block ended: {changes} will not be made",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
 
 def _fit(
     what: int, token: object, interest: object, trigger: object
 ) -> tuple[Token, Interest, Trigger | None]:
     """Returns them as the contract wants them; raises what is wrong with any of them."""
-    if type(interest) is not Interest:
+    if not _is_in(interests, interest):
         raise TypeError(
-            f"interest must be an Interest, such as Interest.READABLE; not {interest!r}"
+            f"interest must be an Interest, such as Interest.READABLE; not {_shown(interest)}"
         )
-    if type(trigger) is not Trigger and (trigger is not None or what != REREGISTER):
-        raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {trigger!r}")
-    if int(interest) not in _INTERESTS or int(trigger or 0) not in _TRIGGERS:
-        # Made past their classes: int.__new__(Interest, 8).
-        raise ValueError(f"{int(interest)} is no Interest, or {int(trigger or 0)} no Trigger")
-    if not int(interest):
+    if not interest:
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
+    if not _is_in(triggers, trigger) and (trigger is not None or what != REREGISTER):
+        raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {_shown(trigger)}")
     if not isinstance(token, SupportsIndex):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
-    return Token(token), interest, trigger
+    return Token(token), cast(Interest, interest), cast(Trigger | None, trigger)
+
+
+def _is_in(known: tuple[object, ...], one: object) -> bool:
+    """Whether it is one of them; what was made past their class is like one, and none."""
+    return any(one is another for another in known)
+
+
+def _shown(argument: object) -> str:
+    if _is_in(triggers, argument):
+        return f"{argument}: the trigger is the fourth argument"
+    if _is_in(interests, argument):
+        return f"{argument}: the interest is the third argument"
+    return object.__repr__(argument) if isinstance(argument, Enum) else repr(argument)
 
 
 def _own_method(source: object, name: str) -> Callable[..., None]:

@@ -1,57 +1,43 @@
 """`PollsterSelector`: the standard library's `selectors`, over a Poll.
 
-It owns what that interface promises: keys, the mapping, and which mistake is which exception. What
-is ready, and when, the Poll says. Nothing else of pollster imports this module.
+It owns what that interface promises: which mistake is which exception, and whose a key is. What is
+ready the Poll says. Nothing else of pollster imports this module.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from pollster._keys import FIRST_NUMBER, FIRST_OF_SOURCES, Keys
 from pollster._uncopied import Uncopied
+from pollster.backend import _python
 from pollster.events import Events
 from pollster.interest import Interest
 from pollster.poll import Poll
-from pollster.registry import Registry
-from pollster.source import HasFileno, Source, SourceLike
+from pollster.registry import CHANGES, DEREGISTER, REGISTER, REREGISTER, Registry
+from pollster.source import Source, SourceLike
 from pollster.token import Token
+from pollster.trigger import Trigger
 from pollster.waker import Waker
 
 __all__ = ["PollsterSelector"]
 
 _EVENTS = EVENT_READ | EVENT_WRITE  # the numbers of READABLE and WRITABLE
-_OWN = 1 << 63  # the tokens from here on are the selector's own: see _token
 _CAPACITY, _CAPACITY_MAX = 1 << 6, 1 << 20
-_NOBODYS = -_OWN  # the number of a source that is not registered
 _DESCRIPTOR_MAX = (1 << 31) - 1
 
-# What is registered for a descriptor: INTEREST_HANGUP of selector.h, which users do not have, too.
-_HANGUP = 8
-_INTERESTS = tuple(int.__new__(Interest, events | _HANGUP) for events in range(_EVENTS + 1))
+if TYPE_CHECKING or hasattr(_python, "Keyed"):
+    _InC = _python.Keyed
+else:  # PyPy, whose compiler does more for Python code than C can
+
+    class _InC:
+        def _begin(self, *_: object) -> None:
+            pass
 
 
-class PollsterSelector(BaseSelector, Uncopied):
-    """A selector as of the standard library's `selectors`, which it can replace by its name alone.
-
-    Parameters: `backend`, as of `Poll`, which raises the same errors. Methods, keys and exceptions
-    are those of `selectors.BaseSelector`. Beyond that, Timers, Signals and all else that `Source`
-    describes can be registered, for `EVENT_READ`; the `fd` of their keys is a negative number.
-
-    Any thread may register, wake and close while another selects. In a forked child `unregister`
-    and `close` leave the parent's queue alone; what else would use it raises `RuntimeError`.
-
-    >>> import selectors, socket
-    >>> from pollster.selectors import PollsterSelector
-    >>> ours, peer = socket.socketpair()
-    >>> with PollsterSelector() as selector:
-    ...     key = selector.register(ours, selectors.EVENT_READ, "data")
-    ...     _ = peer.send(b"hello")
-    ...     [(key.data, key.fileobj is ours, mask) for key, mask in selector.select(timeout=1.0)]
-    [('data', True, 1)]
-    >>> ours.close(), peer.close()
-    (None, None)
-    """
+class InPython(BaseSelector, Uncopied):
+    """All of a `PollsterSelector`, in Python: what C leaves to it, and what PyPy runs."""
 
     def __init__(self, *, backend: str | None = None) -> None:
         self._poll = Poll(backend=backend)
@@ -64,7 +50,7 @@ class PollsterSelector(BaseSelector, Uncopied):
         """Where Wakers of this selector are made: `Waker(selector.registry, token)`.
 
         A `wake()` ends `select()`, with an empty list unless the Waker was registered with the
-        selector, too. Tokens below 2**63 are free.
+        selector, too. Tokens below 2**62 are free.
 
         >>> import selectors
         >>> from pollster import Waker
@@ -82,83 +68,53 @@ class PollsterSelector(BaseSelector, Uncopied):
         return self._poll.registry
 
     def register(self, fileobj: SourceLike, events: int, data: Any = None) -> SelectorKey:
-        """Starts to watch a file object, and returns its key.
-
-        Parameters: `fileobj`, a descriptor, an object with `fileno()`, or a source of pollster's;
-        `events`, `EVENT_READ`, `EVENT_WRITE` or both; `data`, whatever the key is to have.
-
-        Raises `ValueError` for other events and for what is no file object, `KeyError` where it is
-        registered, `PermissionError` for regular files and directories, `OSError` where the kernel
-        can't watch it.
-        """
         _check(events)
-        fd = self._keys.number(fileobj, new=True)
-        if fd in self._keys.by_number:
-            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered; use modify()")
-        key = SelectorKey(cast(Any, fileobj), fd, events, data)
-        token = self._token(key)
-        self._keys.add(key, token)
+        number = self._keys.number(fileobj, new=True)
+        if number in self._keys.by_number:
+            raise KeyError(f"{fileobj!r} (FD {number}) is already registered; use modify()")
+        key = SelectorKey(cast(Any, fileobj), number, events, data)
+        self._keys.add(key)
         try:
-            _change(self.registry.register, key, token)
+            self._change(REGISTER, key)
         except BaseException:
-            self._keys.remove(key, token)
+            self._keys.remove(key)
             raise
         return key
 
     def unregister(self, fileobj: SourceLike) -> SelectorKey:
-        """Stops watching a file object, which may be closed already, and returns its key.
-
-        The list that `select()` returned last stays as it is, with the events of that moment.
-
-        Raises `KeyError` where it is not registered, `ValueError` for what is no file object.
-        """
         key = self._keys.find(fileobj)
-        self._keys.remove(key, _token(key))
+        self._keys.remove(key)
         # It may have been closed, or be a forked parent's: for users it is gone all the same.
         with suppress(OSError, RuntimeError, ValueError):
-            self.registry.deregister(_source(key))
+            self._change(DEREGISTER, key)
         return key
 
     def modify(self, fileobj: SourceLike, events: int, data: Any = None) -> SelectorKey:
-        """Replaces the events and the data of a file object, and returns its key.
-
-        Where the events are the same the kernel is not asked. Raises what `register` does, and
-        `KeyError` where it is not registered. After an `OSError` it is not registered any more, as
-        with the standard library's selectors; after other errors all is as it was.
-        """
-        key = before = self._keys.find(fileobj)
+        before = self._keys.find(fileobj)
         _check(events)
-        if events != before.events or data != before.data:
-            key = SelectorKey(before.fileobj, before.fd, events, data)
-        token = _token(key)
-        if events != before.events:
-            try:
-                _change(self.registry.reregister, key, token)
-            except OSError:
-                self.unregister(fileobj)
-                raise
-        if key is not before:
-            self._keys.add(key, token)
+        if not (events != before.events or data != before.data):
+            return before
+        key = SelectorKey(before.fileobj, before.fd, events, data)
+        try:
+            self._change(REREGISTER, key, before)
+        except OSError:
+            self.unregister(fileobj)
+            raise
+        self._keys.add(key)
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Waits until something is ready, and returns what is: a list of (key, events).
+        return self._wait(0 if timeout is not None and timeout <= 0 else timeout)
 
-        Parameters: `timeout` in seconds, as fine as the kernel's timers, to the nanosecond; None
-        waits for ever, 0 and less do not wait. Signals do not end it (PEP 475). Raises `ValueError`
-        for a closed selector, also one that another thread closes meanwhile.
-        """
-        if timeout is not None and timeout <= 0:
-            timeout = 0
-        # Several threads may select: each takes the batch, or makes another.
+    def _wait(self, timeout: float | None, /) -> list[tuple[SelectorKey, int]]:
+        # Several threads may select: each takes the batch that is there, or another one.
         events, self._events = self._events, None
         wanted = len(self._keys)
         if events is None or events.capacity < wanted:
             events = Events(capacity=min(max(_CAPACITY, 2 * wanted), _CAPACITY_MAX))
-        named = self._keys.by_token
         ready: list[tuple[SelectorKey, int]] = []
         for event in self._poll.poll(events, timeout):
-            key = named.get(event.token)
+            key = self._keys.find_by_token(event.token)
             if key is not None:
                 mask = event.is_readable * EVENT_READ | event.is_writable * EVENT_WRITE
                 ready.append((key, mask & key.events))
@@ -185,131 +141,85 @@ class PollsterSelector(BaseSelector, Uncopied):
         """
         return self._poll.fileno()
 
+    def _change(self, what: int, key: SelectorKey, before: SelectorKey | None = None) -> None:
+        """Registers, reregisters or deregisters what a key stands for.
+
+        Parameters: `before`, the key in whose place it comes.
+        """
+        source: object = key.fileobj
+        if key.fd > _DESCRIPTOR_MAX:
+            raise OverflowError(f"file descriptor {key.fd} is greater than the maximum")
+        if key.fd >= 0:
+            self._change_descriptor(what, key)
+        elif isinstance(source, Waker):
+            self._change_waker(what, key, source)
+        elif what == DEREGISTER:
+            self.registry.deregister(cast(Source, source))
+        elif before is None or before.events != key.events:
+            change = getattr(self.registry, CHANGES[what])
+            change(source, Token(key.fd + FIRST_NUMBER), Interest(key.events))
+
+    def _change_descriptor(self, what: int, key: SelectorKey, /) -> None:
+        registry, fd = self.registry, int(key.fd)
+        if what == DEREGISTER:
+            registry.deregister(fd)
+            return
+        how = Token(fd + FIRST_NUMBER), Interest(key.events), Trigger.LEVEL
+        error = registry._change(what, fd, fd, *how, True)  # INTEREST_HANGUP of selector.h, too
+        if error:
+            registry._refuse(error, fd, fd, what)
+
+    def _change_waker(self, what: int, key: SelectorKey, waker: Waker) -> None:
+        """Notes a Waker, which has registered itself; deregisters it."""
+        registry, wakers = self.registry, self._keys.wakers
+        if what == DEREGISTER:
+            wakers.pop(waker.token, None)
+            registry.deregister(waker)
+            return
+        if key.events != EVENT_READ:
+            raise ValueError(f"{waker!r} can only be registered for EVENT_READ")
+        if all(registration.source is not waker for registration in registry):
+            raise ValueError(
+                f"{waker!r} is not this selector's: make it with Waker(selector.registry, token)"
+            )
+        if waker.token >= FIRST_OF_SOURCES or (what == REGISTER and waker.token in wakers):
+            raise ValueError(f"{waker!r} needs a token of its own, below 2**62")
+        wakers[waker.token] = key
+
     def __repr__(self) -> str:
         state = "closed" if self._poll.closed else f"{len(self._keys)} registered"
-        return f"<PollsterSelector {self._poll.backend}, {state}>"
-
-    def _token(self, key: SelectorKey) -> Token:
-        """Returns the token for a new key. Raises `ValueError` for a Waker that can't be its."""
-        token = _token(key)
-        if not isinstance(key.fileobj, Waker):
-            return token
-        if all(registration.source is not key.fileobj for registration in self.registry):
-            raise ValueError(
-                f"{key.fileobj!r} is not this selector's: make it with "
-                "Waker(selector.registry, token)"
-            )
-        if token >= _OWN or token in self._keys.by_token:
-            raise ValueError(f"{key.fileobj!r} needs a token of its own, below 2**63")
-        return token
+        return f"<{type(self).__name__} {self._poll.backend}, {state}>"
 
 
-class Keys(Mapping[Any, SelectorKey]):
-    """The keys of a selector, which `get_map()` returns: found by file object or descriptor."""
+class PollsterSelector(_InC, InPython):
+    """A selector as of the standard library's `selectors`, which it can replace by its name alone.
 
-    def __init__(self) -> None:
-        self.by_number: dict[int, SelectorKey] = {}
-        """By descriptor; where there is none, by a negative number."""
-        self.by_token: dict[int, SelectorKey] = {}
-        self._numbers: dict[int, int] = {}
-        """The negative numbers, by the id of what they stand for."""
-        self._last_number = 0
+    Parameters: `backend`, as of `Poll`, which raises the same errors. Methods, keys and exceptions
+    are those of `selectors.BaseSelector`. Beyond that, Timers, Signals and all else that `Source`
+    describes can be registered, for `EVENT_READ`; the `fd` of their keys is a negative number.
 
-    def number(self, fileobj: object, *, new: bool = False) -> int:
-        """Returns a file object's descriptor, or the number that stands for one.
+    Any thread may register, wake and close while another selects. In a forked child `unregister`
+    and `close` leave the parent's queue alone; what else would use it raises `RuntimeError`.
 
-        Parameters: `new`, whether it may get a number. Raises `ValueError` for what is none.
-        """
-        number = self._numbers.get(id(fileobj))
-        if number is not None:
-            return number
-        try:
-            return _descriptor(fileobj)
-        except ValueError:
-            for key in self.by_number.values():
-                if key.fileobj is fileobj or key.fd == fileobj:  # closed by now; or not one at all
-                    return key.fd
-            if not hasattr(type(fileobj), "deregister"):
-                raise
-        if not new:
-            return _NOBODYS
-        self._last_number -= 1
-        return self._last_number
+    >>> import selectors, socket
+    >>> from pollster.selectors import PollsterSelector
+    >>> ours, peer = socket.socketpair()
+    >>> with PollsterSelector() as selector:
+    ...     key = selector.register(ours, selectors.EVENT_READ, "data")
+    ...     _ = peer.send(b"hello")
+    ...     [(key.data, key.fileobj is ours, mask) for key, mask in selector.select(timeout=1.0)]
+    [('data', True, 1)]
+    >>> ours.close(), peer.close()
+    (None, None)
+    """
 
-    def find(self, fileobj: object) -> SelectorKey:
-        """Returns a file object's key. Raises `KeyError`."""
-        key = self.by_number.get(self.number(fileobj))
-        if key is None:
-            raise KeyError(f"{fileobj!r} is not registered")
-        return key
-
-    def add(self, key: SelectorKey, token: int) -> None:
-        """Adds a key, or puts it into its predecessor's place."""
-        self.by_number[key.fd] = self.by_token[token] = key
-        if key.fd < 0:
-            self._numbers[id(key.fileobj)] = key.fd
-
-    def remove(self, key: SelectorKey, token: int) -> None:
-        """Removes a key."""
-        self.by_number.pop(key.fd, None)
-        self.by_token.pop(token, None)
-        self._numbers.pop(id(key.fileobj), None)
-
-    def clear(self) -> None:
-        """Removes them all."""
-        self.by_number.clear()
-        self.by_token.clear()
-        self._numbers.clear()
-
-    def __getitem__(self, fileobj: object) -> SelectorKey:
-        return self.find(fileobj)
-
-    def get(self, fileobj: object, default: Any = None) -> Any:
-        return self.by_number.get(self.number(fileobj), default)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.by_number)
-
-    def __len__(self) -> int:
-        return len(self.by_number)
+    def __init__(self, *, backend: str | None = None) -> None:
+        super().__init__(backend=backend)
+        poll, keys = self._poll, self._keys
+        tables = keys.by_number, keys.wakers
+        self._begin(poll._selector, poll.registry, *tables, SelectorKey, InPython)
 
 
 def _check(events: int) -> None:
     if not events or events & ~_EVENTS:
         raise ValueError(f"invalid events {events!r}: they must be EVENT_READ, EVENT_WRITE or both")
-
-
-def _descriptor(fileobj: object) -> int:
-    """Returns a file object's descriptor. Raises `ValueError` for what has none, or none now."""
-    try:
-        fd = fileobj if isinstance(fileobj, int) else int(cast(HasFileno, fileobj).fileno())
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError(
-            f"invalid file object {fileobj!r}: it must be a descriptor or have an open one"
-        ) from None
-    if fd < 0:
-        raise ValueError(f"invalid file descriptor {fd}: {fileobj!r} is not open")
-    return fd
-
-
-def _token(key: SelectorKey) -> Token:
-    """Returns the token of a key: of its number, but a Waker has its own already."""
-    waker: object = key.fileobj
-    return waker.token if isinstance(waker, Waker) else Token(_OWN | key.fd & (_OWN - 1))
-
-
-def _source(key: SelectorKey) -> SourceLike:
-    """Returns what the registry is to have: a descriptor where there is one."""
-    return int(key.fd) if key.fd >= 0 else cast(Source, key.fileobj)
-
-
-def _change(change: Callable[[Any, int, Interest], None], key: SelectorKey, token: Token) -> None:
-    """Registers or reregisters what a key stands for."""
-    if key.fd > _DESCRIPTOR_MAX:
-        raise OverflowError(f"file descriptor {key.fd} is greater than the maximum")
-    if key.fd >= 0:
-        change(_source(key), token, _INTERESTS[key.events])
-    elif not isinstance(cast(object, key.fileobj), Waker):
-        change(_source(key), token, Interest(key.events))
-    elif key.events != EVENT_READ:
-        raise ValueError(f"{key.fileobj!r} can only be registered for EVENT_READ")

@@ -30,7 +30,7 @@ class Signals(Watch):
     for SIGSEGV, SIGBUS, SIGFPE and SIGILL, which the program can't go on after; `OSError` where the
     descriptor limit is reached.
 
-    Source: sigaction(2), eventfd(2); kevent(2) EVFILT_SIGNAL.
+    See: sigaction(2), eventfd(2); kevent(2) EVFILT_SIGNAL.
 
     >>> import os, signal
     >>> from pollster import Interest, Poll, Signals, Token

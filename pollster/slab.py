@@ -1,7 +1,7 @@
 """`Slab`: hands out Tokens. It knows nothing of Polls."""
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast, overload
 
 from pollster._uncopied import Uncopied
 from pollster.token import Token
@@ -9,12 +9,15 @@ from pollster.token import Token
 __all__ = ["Slab"]
 
 T = TypeVar("T")
+D = TypeVar("D")
+
+_MISSING = object()
 
 _GENERATION = 1 << 32  # below it, the place; the first generation is 1
 _LAST = (1 << 64) - _GENERATION  # from here on a place has no further generation
 
 
-class Slab(Mapping[int, T], Uncopied, Generic[T]):
+class Slab(Mapping[Token, T], Uncopied, Generic[T]):
     """Objects by Tokens that it makes: `insert` an object, and its events lead back to it.
 
     The lower 32 bits of a Token are its place, a small number that is used again; the upper ones
@@ -22,9 +25,9 @@ class Slab(Mapping[int, T], Uncopied, Generic[T]):
     for its successor at the same place, and none is below 2**32: those are left for constants of
     your own.
 
-    It is a mapping: look up, `get`, `in`, `len`, `keys`, `items` and `values` work as those of a
-    dict, and so does iteration, over the Tokens in the order in which they were made. It has no
-    lock: one thread at a time changes it.
+    It is a mapping: look up, `get`, `in`, `len`, `keys`, `items`, `values`, `pop` and `del` work as
+    those of a dict, and so does iteration, over the Tokens in the order in which they were made. It
+    has no lock: one thread at a time changes it.
 
     >>> import socket
     >>> from pollster import Interest, Poll, Slab
@@ -82,6 +85,29 @@ class Slab(Mapping[int, T], Uncopied, Generic[T]):
         if token < _LAST:  # else the place has had them all
             self._free.append(Token(token + _GENERATION))
         return value
+
+    @overload
+    def pop(self, token: int) -> T: ...
+    @overload
+    def pop(self, token: int, default: D) -> T | D: ...
+    def pop(self, token: int, default: object = _MISSING) -> object:
+        """Takes a Token back as `remove` does; where it has no object returns `default`, if given.
+
+        >>> from pollster import Slab
+        >>> slab = Slab()
+        >>> token = slab.insert("old")
+        >>> slab.pop(token, None), slab.pop(token, None)
+        ('old', None)
+        """
+        if default is not _MISSING and token not in self:
+            return default
+        return self.remove(token)
+
+    def __delitem__(self, token: int) -> None:
+        self.remove(token)
+
+    def __contains__(self, token: object) -> bool:
+        return token in self._objects
 
     def __getitem__(self, token: int) -> T:
         try:

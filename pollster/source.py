@@ -11,7 +11,7 @@ from pollster.trigger import Trigger
 if TYPE_CHECKING:
     from pollster.registry import Registry
 
-__all__ = ["HasFileno", "Source", "SourceLike", "plain_types", "socket_types"]
+__all__ = ["HasFileno", "Source", "SourceLike", "note_plain", "plain_types", "socket_types"]
 
 
 class HasFileno(Protocol):
@@ -109,14 +109,22 @@ def descriptor_of(source: object) -> int | None:
         return -1
     if not isinstance(fd, int) or type(fd) is bool:
         raise TypeError(f"{source!r} is no source: its fileno() returned {fd!r}, not an integer")
-    if hasattr(kind, "fileno") and not isinstance(source, ReadableOnly) and _is_itself(kind):
+    note_plain(source)
+    return int.__index__(fd)
+
+
+def note_plain(source: object) -> None:
+    """Notes the type of a source whose `fileno()` returned a descriptor, if it is a plain one."""
+    kind = type(source)
+    if hasattr(kind, "deregister") or isinstance(source, int | ReadableOnly):
+        return
+    if hasattr(kind, "fileno") and _is_itself(kind):
         if len(plain_types) >= 1000:  # a program that makes classes as it goes
             plain_types.clear()
             socket_types.clear()
         plain_types.add(kind)
         if getattr(kind, "fileno", None) is _socket.socket.fileno:
             socket_types.add(kind)
-    return int.__index__(fd)
 
 
 def _is_itself(kind: type[object]) -> bool:

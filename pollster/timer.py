@@ -16,6 +16,8 @@ from pollster.trigger import Trigger
 
 __all__ = ["Timer"]
 
+_BEYOND = (1 << 63) - 2  # as timers.c has it
+
 
 @final
 class Timer(_python.Timer, Uncopied):
@@ -31,7 +33,7 @@ class Timer(_python.Timer, Uncopied):
     system call while no other thread waits and nobody has the Poll's `fileno()`. It may be used
     from any thread.
 
-    Source: epoll_pwait2(2), timerfd_create(2); kevent(2) EVFILT_TIMER.
+    See: epoll_pwait2(2), timerfd_create(2); kevent(2) EVFILT_TIMER.
 
     >>> from pollster import Interest, Poll, Timer, Token
     >>> with Poll() as poll:
@@ -109,6 +111,8 @@ class Timer(_python.Timer, Uncopied):
         deadline, period = self._setting()
         if deadline is None:
             return "<Timer, not set>"
+        if deadline == _BEYOND:
+            return "<Timer at a time beyond the clock>"
         every = f", every {period / 1e9} s" if period else ""
         return f"<Timer at {deadline / 1e9}{every}>"
 

@@ -23,7 +23,7 @@ class Waker(Uncopied):
     Parameters: `registry`, of the Poll to wake; `token`, of its events, which are readable.
     Raises `OSError` where the kernel has no descriptor left for it.
 
-    Source: eventfd(2); kevent(2) EVFILT_USER.
+    See: eventfd(2); kevent(2) EVFILT_USER.
 
     >>> import threading
     >>> from pollster import Poll, Token, Waker
@@ -77,7 +77,7 @@ class Waker(Uncopied):
             made = self._waker.made
             self._selector.forget(made.index, made.generation)
 
-    def register(self, *_: object) -> None:
+    def register(self, *_: object, **__: object) -> None:
         """Raises `TypeError`: a Waker registers itself, once, when it is made."""
         raise TypeError(f"{self!r} registered itself when it was made; make another Waker")
 

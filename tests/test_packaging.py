@@ -2,12 +2,16 @@
 
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
 from modulefinder import ModuleFinder
 from pathlib import Path
+
+import _cffi_backend
+import pytest
 
 import pollster
 from pollster.backend import NAMES, build
@@ -46,13 +50,17 @@ def test_without_tox_all_that_the_tests_need_is_installed() -> None:
 
 def test_what_a_program_needs_is_seen_by_those_who_pack_it() -> None:
     """They follow import statements, and see nothing of what C imports."""
-    finder = ModuleFinder([str(Path(pollster.__file__).parent.parent), *sys.path])
+    places = {Path(pollster.__file__).parent.parent}
+    if "_cffi_backend" not in sys.builtin_module_names:  # as PyPy has it
+        places.add(Path(_cffi_backend.__file__).parent)
+    finder = ModuleFinder([str(place) for place in places])
     finder.import_hook("pollster")
     code = "import pollster, sys; pollster.Poll().close(); print(*sys.modules)"
     run = [sys.executable, "-c", code]
     needed = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in needed if name.split(".")[0] in ("pollster", "_cffi_backend")}
     ours = {name for name in ours if not name.endswith(".lib")}  # cffi's, and no module of a file
+    ours -= {*sys.builtin_module_names}
     assert "pollster._timeout" in ours
     assert ours - finder.modules.keys() == set()
 
@@ -64,3 +72,32 @@ def test_a_module_without_an_underscore_holds_a_public_name() -> None:
     for name in names:
         module = importlib.import_module(f"pollster.{name}")
         assert set(module.__all__) & set(pollster.__all__), name
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "are not built in {}: run 'pip install -e .'"),
+        ({"_python.abi3.so": b"of another system"}, "in {} can't be loaded"),
+        ({"_python.another-python.so": b""}, "in {} can't be loaded"),
+    ],
+)
+def test_without_its_c_parts_it_says_what_is_missing(
+    tmp_path: Path, files: dict[str, bytes], said: str
+) -> None:
+    package = Path(pollster.__file__).parent
+    shutil.copytree(package, tmp_path / "pollster", ignore=shutil.ignore_patterns("*.so"))
+    folder = tmp_path / "pollster" / "backend"
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pollster"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said.format(folder) in done.stderr.splitlines()[-1]
+
+
+def test_what_is_seldom_used_is_not_imported() -> None:
+    program = "import pollster, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-Ic", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"dataclasses", "inspect", "asyncio", "cffi", "json"} & {*done.stdout.split()}

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import math
 import os
+import re
 import resource
 import select
 import signal
@@ -161,6 +162,28 @@ def test_the_polls_own_events_are_used_again(poll, fds) -> None:
 def test_events_of_another_type_are_a_type_error(poll, events) -> None:
     with pytest.raises(TypeError, match="events must be an Events"):
         poll.poll(events, 0)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0, -1, True])
+def test_a_timeout_without_its_name_is_told_where_it_belongs(poll, seconds) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"poll(timeout={seconds!r})")):
+        poll.poll(seconds)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("register", "poll.registry.register()"),
+        ("unregister", "poll.registry.deregister()"),
+        ("modify", "poll.registry.reregister()"),
+        ("select", "poll.poll(timeout=seconds)"),
+        ("anything", "no attribute 'anything'"),
+    ],
+)
+def test_what_other_libraries_have_is_told_where_it_is_here(poll, name, instead) -> None:
+    with pytest.raises(AttributeError, match=re.escape(instead)):
+        getattr(poll, name)
+    assert not hasattr(poll, name)
 
 
 def registered_in_the_kernel(poll: Poll, fd: int, token: int) -> Any:

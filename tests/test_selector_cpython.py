@@ -10,13 +10,13 @@ import pytest
 
 # The limit of descriptors, since test_above_fd_setsize opens as many as it may.
 RUN = """
-import resource, unittest
+import resource, sys, unittest
 resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2048))
 from test import test_selectors
-from pollster.selectors import PollsterSelector
+from pollster import selectors
 
 class Tests(test_selectors.EpollSelectorTestCase, test_selectors.KqueueSelectorTestCase):
-    SELECTOR = PollsterSelector
+    SELECTOR = getattr(selectors, sys.argv[1])
     __unittest_skip__ = False  # these two are each for one system
 
 unittest.main(argv=["test_selectors", "-v", "Tests"])
@@ -31,8 +31,9 @@ def has_the_tests() -> bool:
 
 
 @pytest.mark.skipif(not has_the_tests(), reason="this Python came without its own tests")
-def test_cpythons_tests_pass(backend: str) -> None:
-    command = [sys.executable, "-c", RUN]
+@pytest.mark.parametrize("name", ["PollsterSelector", "InPython"])
+def test_cpythons_tests_pass(backend: str, name: str) -> None:
+    command = [sys.executable, "-c", RUN, name]
     environment = {**os.environ, "POLLSTER_BACKEND": backend}
     result = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from situations import SITUATIONS
 
-from pollster.selectors import PollsterSelector
+from pollster.selectors import InPython, PollsterSelector
 
 from .conftest import WAIT
 
@@ -186,6 +186,14 @@ def test_a_source_reports_what_it_does_to_the_standard_library(
     monkeypatch.setenv("POLLSTER_BACKEND", backend)  # of a queue that is the source
     with PollsterSelector(backend=backend) as selector:
         assert_reports(selector, name, events, *expected(backend, name, events))
+
+
+@rows
+def test_in_python_it_is_the_same(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLLSTER_BACKEND", backend)
+    for events in R, W, BOTH:
+        with InPython(backend=backend) as selector:
+            assert_reports(selector, name, events, *expected(backend, name, events))
 
 
 # The other end of a pipe

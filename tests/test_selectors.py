@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import copy
 import errno
+import functools
 import gc
 import os
 import selectors
@@ -25,14 +26,22 @@ import pytest
 from children import in_child
 
 from pollster import AlreadyRegisteredError, Poll, Signals, Timer, Token, Waker
-from pollster.selectors import PollsterSelector
+from pollster.selectors import InPython, PollsterSelector
 
 from .conftest import WAIT, Descriptors, Pair, counts_references, open_descriptors
 
+Make = Callable[..., InPython]
+
+
+@pytest.fixture(params=[PollsterSelector, InPython], ids=["C", "Python"])
+def make(request: pytest.FixtureRequest, backend: str) -> Make:
+    """What makes a selector: what users have, and what it leaves to Python code."""
+    return functools.partial(request.param, backend=backend)
+
 
 @pytest.fixture
-def selector(backend: str) -> Iterator[PollsterSelector]:
-    with PollsterSelector(backend=backend) as selector:
+def selector(make: Make) -> Iterator[InPython]:
+    with make() as selector:
         yield selector
 
 
@@ -125,18 +134,18 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], int | None]] = {
     "closed: get_key": (closed(lambda s: s.get_key(0)), RuntimeError, None),
     "closed: fileno": (closed(lambda s: s.fileno()), ValueError, None),  # type: ignore[attr-defined]
 }
-mistakes = pytest.mark.parametrize(("make", "error", "number"), MISTAKES.values(), ids=MISTAKES)
+mistakes = pytest.mark.parametrize(("mistake", "error", "number"), MISTAKES.values(), ids=MISTAKES)
 
 
 def assert_is_refused(
     selector: selectors.BaseSelector,
     fds: Descriptors,
-    make: Mistake,
+    mistake: Mistake,
     error: type[Exception],
     number: int | None,
 ) -> None:
     with pytest.raises(error) as caught:
-        make(selector, fds)
+        mistake(selector, fds)
     exact = {errno.EPERM: PermissionError, errno.ENOENT: FileNotFoundError}.get(number or 0, error)
     assert issubclass(caught.type, exact)
     assert error is OSError or caught.type.__mro__[-3:] == error.__mro__[-3:]
@@ -145,9 +154,9 @@ def assert_is_refused(
 
 @mistakes
 def test_a_mistake_is_the_exception_that_it_is(
-    selector: PollsterSelector, fds: Descriptors, make: Mistake, error: Any, number: int | None
+    selector: InPython, fds: Descriptors, mistake: Mistake, error: Any, number: int | None
 ) -> None:
-    assert_is_refused(selector, fds, make, error, number)
+    assert_is_refused(selector, fds, mistake, error, number)
 
 
 @pytest.mark.skipif(
@@ -155,14 +164,14 @@ def test_a_mistake_is_the_exception_that_it_is(
 )
 @mistakes
 def test_a_mistake_is_that_of_the_standard_library(
-    fds: Descriptors, make: Mistake, error: Any, number: int | None
+    fds: Descriptors, mistake: Mistake, error: Any, number: int | None
 ) -> None:
     with selectors.EpollSelector() as selector:
-        assert_is_refused(selector, fds, make, error, number)
+        assert_is_refused(selector, fds, mistake, error, number)
 
 
 def test_after_a_refused_register_nothing_is_registered(
-    selector: PollsterSelector, fds: Descriptors
+    selector: InPython, fds: Descriptors
 ) -> None:
     with pytest.raises(PermissionError):
         register_regular_file(selector, fds)
@@ -170,18 +179,18 @@ def test_after_a_refused_register_nothing_is_registered(
     assert selector.select(0) == []
 
 
-@pytest.mark.parametrize("make", [modify_closed_number, modify_reused_number])
+@pytest.mark.parametrize("mistake", [modify_closed_number, modify_reused_number])
 def test_after_a_refused_modify_it_is_not_registered(
-    selector: PollsterSelector, fds: Descriptors, make: Mistake
+    selector: InPython, fds: Descriptors, mistake: Mistake
 ) -> None:
     with pytest.raises(OSError, match="fd"):
-        make(selector, fds)
+        mistake(selector, fds)
     assert not selector.get_map()
 
 
 @pytest.mark.parametrize("events", [0, 4])
 def test_a_modify_without_sense_changes_nothing(
-    selector: PollsterSelector, fds: Descriptors, events: int
+    selector: InPython, fds: Descriptors, events: int
 ) -> None:
     _, writer = fds.pipe()
     key = selector.register(writer, EVENT_WRITE)
@@ -190,7 +199,7 @@ def test_a_modify_without_sense_changes_nothing(
     assert selector.select(WAIT) == [(key, EVENT_WRITE)]
 
 
-def test_a_selector_can_not_be_copied(selector: PollsterSelector) -> None:
+def test_a_selector_can_not_be_copied(selector: InPython) -> None:
     with pytest.raises(TypeError, match="can't be copied"):
         copy.copy(selector)
 
@@ -200,8 +209,10 @@ def test_a_backend_that_is_not_here_is_named() -> None:
         PollsterSelector(backend="nosuch")
 
 
-def test_it_says_what_it_is(selector: PollsterSelector, backend: str) -> None:
-    assert repr(selector) == f"<PollsterSelector {backend}, 0 registered>"
+def test_it_says_what_it_is(backend: str, fds: Descriptors) -> None:
+    selector = PollsterSelector(backend=backend)
+    selector.register(fds.pipe()[0], EVENT_READ)
+    assert repr(selector) == f"<PollsterSelector {backend}, 1 registered>"
     selector.close()
     assert repr(selector) == f"<PollsterSelector {backend}, closed>"
 
@@ -215,7 +226,7 @@ def test_importing_pollster_does_not_import_it() -> None:
 
 
 def test_a_modify_that_changes_nothing_returns_the_same_key(
-    selector: PollsterSelector, unix_pair: Pair
+    selector: InPython, unix_pair: Pair
 ) -> None:
     ours, _ = unix_pair
     key = selector.register(ours, EVENT_READ, [1])
@@ -225,7 +236,7 @@ def test_a_modify_that_changes_nothing_returns_the_same_key(
     assert selector.get_key(ours) is other
 
 
-def test_events_have_the_key_of_the_moment(selector: PollsterSelector, unix_pair: Pair) -> None:
+def test_events_have_the_key_of_the_moment(selector: InPython, unix_pair: Pair) -> None:
     ours, _ = unix_pair
     first = selector.register(ours, EVENT_WRITE, 1)
     for _ in range(2):
@@ -241,7 +252,7 @@ def test_events_have_the_key_of_the_moment(selector: PollsterSelector, unix_pair
 
 
 def test_it_is_found_by_what_it_was_registered_as_and_by_number(
-    selector: PollsterSelector, unix_pair: Pair
+    selector: InPython, unix_pair: Pair
 ) -> None:
     ours, _ = unix_pair
     key = selector.register(ours, EVENT_READ)
@@ -256,7 +267,7 @@ def test_it_is_found_by_what_it_was_registered_as_and_by_number(
     assert number not in keys
 
 
-def test_what_select_returned_stays_as_it_is(selector: PollsterSelector, fds: Descriptors) -> None:
+def test_what_select_returned_stays_as_it_is(selector: InPython, fds: Descriptors) -> None:
     """As with the standard library: a program that unregisters in its loop has to look."""
     ends = [fds.pipe()[1] for _ in range(3)]
     for end in ends:
@@ -271,7 +282,7 @@ def test_what_select_returned_stays_as_it_is(selector: PollsterSelector, fds: De
     assert fileobjs(selector) == [seen[0]]
 
 
-def test_all_that_is_ready_comes_at_once(selector: PollsterSelector, fds: Descriptors) -> None:
+def test_all_that_is_ready_comes_at_once(selector: InPython, fds: Descriptors) -> None:
     _, writer = fds.pipe()
     ends = {fds.keep(os.dup(writer)) for _ in range(300)}
     for end in ends:
@@ -283,10 +294,12 @@ def test_all_that_is_ready_comes_at_once(selector: PollsterSelector, fds: Descri
 
 
 @counts_references
-def test_it_is_freed_though_its_data_leads_back_to_it(backend: str, unix_pair: Pair) -> None:
+def test_it_is_freed_though_its_data_leads_back_to_it(
+    make: Make, backend: str, unix_pair: Pair
+) -> None:
     Poll(backend=backend).close()  # the tests' kqueue frees a closed queue's descriptors then
     before = open_descriptors()
-    selector = PollsterSelector(backend=backend)
+    selector = make()
     selector.register(unix_pair[0], EVENT_WRITE, [selector])
     selector.register(Timer.after(0), EVENT_READ, [selector])
     while len(selector.select(WAIT)) < 2:
@@ -300,7 +313,7 @@ def test_it_is_freed_though_its_data_leads_back_to_it(backend: str, unix_pair: P
 
 
 @counts_references
-def test_what_was_unregistered_is_let_go(selector: PollsterSelector) -> None:
+def test_what_was_unregistered_is_let_go(selector: InPython) -> None:
     class Data:
         pass
 
@@ -319,10 +332,146 @@ def test_what_was_unregistered_is_let_go(selector: PollsterSelector) -> None:
         assert [one() for one in seen] == [None, None]
 
 
+def test_closing_lets_go_of_all(selector: InPython, unix_pair: Pair) -> None:
+    class Data:
+        pass
+
+    data = Data()
+    seen = weakref.ref(data)
+    selector.register(unix_pair[0], EVENT_WRITE, data)
+    found = selector.select(WAIT)
+    del data
+    selector.close()
+    assert found[0][0].data is seen()
+    del found
+    gc.collect()
+    assert seen() is None
+
+
+def test_names_of_arguments(selector: InPython, unix_pair: Pair) -> None:
+    ours, _ = unix_pair
+    key = selector.register(fileobj=ours, events=EVENT_WRITE, data=1)
+    assert key == (ours, ours.fileno(), EVENT_WRITE, 1)
+    assert selector.modify(ours, data=2, events=EVENT_WRITE).data == 2
+    assert selector.modify(ours, EVENT_WRITE).data is None
+    assert len(selector.select(timeout=WAIT)) == 1
+    assert selector.unregister(fileobj=ours).fileobj is ours
+    for call in (
+        lambda: selector.register(ours, EVENT_READ, None, None),  # type: ignore[call-arg]
+        lambda: selector.register(ours),  # type: ignore[call-arg]
+        lambda: selector.register(ours, EVENT_READ, events=1),  # type: ignore[misc]
+        lambda: selector.select(0, 0),  # type: ignore[call-arg]
+        lambda: selector.select(time=0),  # type: ignore[call-arg]
+        lambda: selector.unregister(),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(TypeError, match="argument"):
+            call()
+    assert not selector.get_map()
+
+
+def test_integers_may_be_of_any_class(selector: InPython, fds: Descriptors) -> None:
+    class Number(int):
+        pass
+
+    _, writer = fds.pipe()
+    key = selector.register(Number(writer), Number(EVENT_WRITE))
+    assert selector.select(WAIT) == [(key, EVENT_WRITE)]
+    assert selector.modify(writer, Number(EVENT_WRITE)) is key
+    assert selector.unregister(Number(writer)) is key
+
+
+def test_an_error_of_fileno_is_passed_on(selector: InPython, fds: Descriptors) -> None:
+    class Odd(WithFileno):
+        def fileno(self) -> Any:
+            if isinstance(self.fd, BaseException):
+                raise self.fd
+            return self.fd
+
+    _, writer = fds.pipe()
+    selector.register(Odd(writer), EVENT_WRITE)
+    for error in KeyboardInterrupt(), OSError("odd"):
+        for use in selector.unregister, selector.get_key:
+            with pytest.raises(type(error)):
+                use(Odd(error))
+        with pytest.raises(type(error)):
+            selector.register(Odd(error), EVENT_READ)
+    with pytest.raises(ValueError, match="invalid file object"):
+        selector.register(Odd(TypeError()), EVENT_READ)
+    assert len(selector.get_map()) == 1
+
+
+def test_a_comparison_of_data_that_fails_changes_nothing(
+    selector: InPython, fds: Descriptors
+) -> None:
+    class Odd:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise ZeroDivisionError
+
+    _, writer = fds.pipe()
+    key = selector.register(writer, EVENT_WRITE, Odd())
+    with pytest.raises(ZeroDivisionError):
+        selector.modify(writer, EVENT_WRITE, Odd())
+    assert selector.get_key(writer) is key
+
+
+def test_events_that_went_from_the_interest_are_not_told(
+    selector: InPython, unix_pair: Pair
+) -> None:
+    ours, peer = unix_pair
+    peer.send(b"x")
+    selector.register(ours, EVENT_READ | EVENT_WRITE)
+    assert [mask for _, mask in selector.select(WAIT)] == [EVENT_READ | EVENT_WRITE]
+    for events in EVENT_READ, EVENT_WRITE, EVENT_READ | EVENT_WRITE:
+        key = selector.modify(ours, events)
+        for _ in range(2):
+            assert selector.select(WAIT) == [(key, events)]
+
+
+def test_without_its_init_it_says_so() -> None:
+    class Empty(PollsterSelector):
+        def __init__(self) -> None:
+            pass
+
+    empty = Empty()
+    for use in (
+        empty.select,
+        lambda: empty.select(-1),
+        lambda: empty.register(0, EVENT_READ),
+        lambda: empty.modify(0, EVENT_READ),
+        lambda: empty.unregister(0),
+        lambda: empty._wait(0),
+        lambda: empty._change_descriptor(0, selectors.SelectorKey(0, 0, EVENT_READ, None)),
+    ):
+        with pytest.raises(RuntimeError, match="no queue"):
+            use()
+
+
+def test_a_handler_that_raises_ends_a_select_and_harms_nothing(
+    selector: InPython, unix_pair: Pair
+) -> None:
+    class AlarmError(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        selector.register(unix_pair[0], EVENT_WRITE)
+        raise AlarmError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(AlarmError):
+            selector.select(WAIT)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert fileobjs(selector) == [unix_pair[0]]
+
+
 # Other sources
 
 
-def test_timers_are_sources(selector: PollsterSelector) -> None:
+def test_timers_are_sources(selector: InPython) -> None:
     timer, never = Timer.after(0.01), Timer.after(1000)
     key = selector.register(timer, EVENT_READ, "data")
     other = selector.register(never, EVENT_READ)
@@ -343,7 +492,7 @@ def test_timers_are_sources(selector: PollsterSelector) -> None:
         selector.unregister(timer)
 
 
-def test_a_timer_is_only_readable(selector: PollsterSelector) -> None:
+def test_a_timer_is_only_readable(selector: InPython) -> None:
     timer = Timer.after(0)
     with pytest.raises(ValueError, match="READABLE"):
         selector.register(timer, EVENT_WRITE)
@@ -353,7 +502,7 @@ def test_a_timer_is_only_readable(selector: PollsterSelector) -> None:
     assert selector.select(WAIT) == [(key, EVENT_READ)]
 
 
-def test_signals_are_sources(selector: PollsterSelector, backend: str) -> None:
+def test_signals_are_sources(selector: InPython, backend: str) -> None:
     with Signals(signal.SIGUSR1, backend=backend) as signals:
         key = selector.register(signals, EVENT_READ)
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -362,7 +511,7 @@ def test_signals_are_sources(selector: PollsterSelector, backend: str) -> None:
         selector.unregister(signals)
 
 
-def test_a_source_of_several_descriptors_has_one_key(selector: PollsterSelector) -> None:
+def test_a_source_of_several_descriptors_has_one_key(selector: InPython) -> None:
     class Both:
         def __init__(self) -> None:
             self.ends = socket.socketpair()
@@ -392,7 +541,7 @@ def test_a_source_of_several_descriptors_has_one_key(selector: PollsterSelector)
         end.close()
 
 
-def test_a_waker_ends_a_select(selector: PollsterSelector) -> None:
+def test_a_waker_ends_a_select(selector: InPython) -> None:
     waker = Waker(selector.registry, Token(3))
     thread = threading.Thread(target=waker.wake)
     thread.start()
@@ -406,7 +555,7 @@ def test_a_waker_ends_a_select(selector: PollsterSelector) -> None:
         waker.wake()
 
 
-def test_a_waker_can_be_modified(selector: PollsterSelector) -> None:
+def test_a_waker_can_be_modified(selector: InPython) -> None:
     waker = Waker(selector.registry, 3)
     selector.register(waker, EVENT_READ, 1)
     key = selector.modify(waker, EVENT_READ, 2)
@@ -418,7 +567,7 @@ def test_a_waker_can_be_modified(selector: PollsterSelector) -> None:
     assert selector.select() == [(key, EVENT_READ)]
 
 
-def test_a_waker_that_can_not_be_is_refused(selector: PollsterSelector, poll: Poll) -> None:
+def test_a_waker_that_can_not_be_is_refused(selector: InPython, poll: Poll) -> None:
     with pytest.raises(ValueError, match=r"selector\.registry"):
         selector.register(Waker(poll.registry, 1), EVENT_READ)
     with pytest.raises(ValueError, match="EVENT_READ"):
@@ -431,7 +580,7 @@ def test_a_waker_that_can_not_be_is_refused(selector: PollsterSelector, poll: Po
     assert len(selector.get_map()) == 1
 
 
-def test_tokens_of_wakers_are_no_descriptors(selector: PollsterSelector, unix_pair: Pair) -> None:
+def test_tokens_of_wakers_are_no_descriptors(selector: InPython, unix_pair: Pair) -> None:
     ours, _ = unix_pair
     waker = Waker(selector.registry, ours.fileno())
     keys = [selector.register(ours, EVENT_WRITE), selector.register(waker, EVENT_READ)]
@@ -442,9 +591,9 @@ def test_tokens_of_wakers_are_no_descriptors(selector: PollsterSelector, unix_pa
     ]
 
 
-def test_one_selector_is_a_source_of_another(selector: PollsterSelector, backend: str) -> None:
+def test_one_selector_is_a_source_of_another(selector: InPython, make: Make) -> None:
     ours, peer = socket.socketpair()
-    with ours, peer, PollsterSelector(backend=backend) as outer:
+    with ours, peer, make() as outer:
         selector.register(ours, EVENT_READ)
         outer.register(selector, EVENT_READ)
         assert outer.select(0) == []
@@ -455,9 +604,7 @@ def test_one_selector_is_a_source_of_another(selector: PollsterSelector, backend
 # Threads
 
 
-def test_what_another_thread_registers_is_seen(
-    selector: PollsterSelector, fds: Descriptors
-) -> None:
+def test_what_another_thread_registers_is_seen(selector: InPython, fds: Descriptors) -> None:
     _, writer = fds.pipe()
     thread = threading.Thread(target=selector.register, args=(writer, EVENT_WRITE))
     thread.start()
@@ -465,7 +612,7 @@ def test_what_another_thread_registers_is_seen(
     thread.join()
 
 
-def test_several_threads_may_select(selector: PollsterSelector, unix_pair: Pair) -> None:
+def test_several_threads_may_select(selector: InPython, unix_pair: Pair) -> None:
     ours, peer = unix_pair
     selector.register(ours, EVENT_READ)
     found: list[Any] = []
@@ -478,7 +625,7 @@ def test_several_threads_may_select(selector: PollsterSelector, unix_pair: Pair)
     assert found == [[ours]] * 3
 
 
-def test_closing_ends_the_selects_of_others(selector: PollsterSelector) -> None:
+def test_closing_ends_the_selects_of_others(selector: InPython) -> None:
     errors: list[BaseException] = []
 
     def wait() -> None:
@@ -498,9 +645,7 @@ def test_closing_ends_the_selects_of_others(selector: PollsterSelector) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kqueue forgets what is closed")
-def test_what_was_closed_too_early_burns_no_cpu(
-    selector: PollsterSelector, fds: Descriptors
-) -> None:
+def test_what_was_closed_too_early_burns_no_cpu(selector: InPython, fds: Descriptors) -> None:
     """The copy keeps the kernel reporting: the standard library's select() returns [] at once."""
     _, writer = fds.pipe()
     fds.keep(os.dup(writer))
@@ -513,9 +658,7 @@ def test_what_was_closed_too_early_burns_no_cpu(
     assert time.process_time() - before < 0.25
 
 
-def test_a_number_that_came_back_is_registered_anew(
-    selector: PollsterSelector, fds: Descriptors
-) -> None:
+def test_a_number_that_came_back_is_registered_anew(selector: InPython, fds: Descriptors) -> None:
     """The standard library's selector says EEXIST, on Linux: the kernel has the old one still."""
     _, writer = fds.pipe()
     copy = fds.keep(os.dup(writer))
@@ -529,9 +672,7 @@ def test_a_number_that_came_back_is_registered_anew(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork(2)")
-def test_a_forked_child_does_not_make_its_parent_deaf(
-    selector: PollsterSelector, unix_pair: Pair
-) -> None:
+def test_a_forked_child_does_not_make_its_parent_deaf(selector: InPython, unix_pair: Pair) -> None:
     ours, peer = unix_pair
     selector.register(ours, EVENT_READ)
 
@@ -548,7 +689,7 @@ def test_a_forked_child_does_not_make_its_parent_deaf(
     assert fileobjs(selector) == [ours]
 
 
-def test_a_timeout_is_not_rounded_to_milliseconds(selector: PollsterSelector) -> None:
+def test_a_timeout_is_not_rounded_to_milliseconds(selector: InPython) -> None:
     deadline = time.monotonic() + WAIT
     took = 1.0
     while took >= 0.001 and time.monotonic() < deadline:
@@ -560,15 +701,13 @@ def test_a_timeout_is_not_rounded_to_milliseconds(selector: PollsterSelector) ->
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), 1e300])
-def test_a_timeout_may_be_of_any_size(
-    selector: PollsterSelector, unix_pair: Pair, timeout: float
-) -> None:
+def test_a_timeout_may_be_of_any_size(selector: InPython, unix_pair: Pair, timeout: float) -> None:
     selector.register(unix_pair[0], EVENT_WRITE)
     assert len(selector.select(timeout)) == 1
 
 
 @pytest.mark.parametrize("timeout", [0, -1, -0.5, float("-inf")])
-def test_a_timeout_of_nothing_does_not_wait(selector: PollsterSelector, timeout: float) -> None:
+def test_a_timeout_of_nothing_does_not_wait(selector: InPython, timeout: float) -> None:
     assert selector.select(timeout) == []
 
 
@@ -588,7 +727,7 @@ class Ends(asyncio.Protocol):
 
 
 @pytest.fixture
-def loop(selector: PollsterSelector) -> Iterator[asyncio.AbstractEventLoop]:
+def loop(selector: InPython) -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.SelectorEventLoop(selector)
     yield loop
     loop.close()

@@ -99,5 +99,16 @@ def test_what_is_no_token_of_it_is_a_key_error_and_not_in_it() -> None:
             slab.remove(other)
 
 
+def test_it_takes_back_as_a_dict_does() -> None:
+    slab: Slab[str] = Slab()
+    first, second, third = slab.insert("first"), slab.insert("second"), slab.insert("third")
+    assert (slab.pop(first), slab.pop(first, None), slab.pop(first, "")) == ("first", None, "")
+    del slab[second]
+    assert [*slab.items()] == [(third, "third")]
+    for remove in (slab.pop, slab.remove, slab.__delitem__):
+        with pytest.raises(KeyError, match="taken back"):
+            remove(second)
+
+
 def test_the_repr_says_how_many() -> None:
     assert repr(Slab()) == "<Slab of 0>"

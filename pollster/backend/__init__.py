@@ -79,4 +79,24 @@ def _built() -> dict[str, Any]:
     return found
 
 
+def _why_not(error: ImportError) -> str:
+    """Returns why there is no `_python`, and the cure."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    built = [name for name in os.listdir(folder) if name.startswith("_python.")]
+    if built == ["_python.pyi"]:
+        return (
+            f"the C parts of pollster are not built in {folder}: "
+            "run 'pip install -e .' in this checkout, or leave its folder so that Python finds "
+            "the pollster that is installed"
+        )
+    return (
+        f"the C parts of pollster in {folder} can't be loaded ({error}): they were built for "
+        "another system or another Python; install pollster with the pip of this one"
+    )
+
+
+try:
+    from pollster.backend import _python as _python
+except ImportError as error:
+    raise ImportError(_why_not(error), name=__name__) from error
 _built()

@@ -18,8 +18,10 @@ from pollster import (
     Events,
     Interest,
     NotRegisteredError,
+    PathWatch,
     Poll,
     Registry,
+    Timer,
     Token,
     Trigger,
     Waker,
@@ -345,6 +347,41 @@ def _(world: World) -> None:
     with changes:
         changes.register(writer.fd, Token(2), W, world.trigger)
     assert batch_of(world.poll.poll(timeout=0)) == {2: WRITABLE}
+
+
+@case("R21", "batch: outside of its block a change is a RuntimeError, and nothing is registered")
+def _(world: World) -> None:
+    reader, writer = world.one_way()
+    timer, watch = Timer.after(0), PathWatch("/", backend=world.backend)
+    changes = world.poll.registry.batch()
+
+    def refuses_all() -> None:
+        for source in (writer.fd, Both(writer.fd), timer, watch):
+            interest = W if source is writer.fd else R
+            for method in (changes.register, changes.reregister):
+                with world.refused(RuntimeError, 0, "in its block only"):
+                    method(source, Token(1), interest, world.trigger)
+            with world.refused(RuntimeError, 0, "in its block only"):
+                changes.deregister(source)
+
+    refuses_all()
+    with changes:
+        changes.register(reader.fd, Token(2), R, world.trigger)
+    refuses_all()
+    assert registered(world) == [2]
+    watch.close()
+
+
+@case("R21", "batch: in the block of a batch another one of it is a RuntimeError")
+def _(world: World) -> None:
+    _, writer = world.one_way()
+    with world.poll.registry.batch() as changes:
+        changes.register(writer.fd, Token(1), W, world.trigger)
+        with world.refused(RuntimeError, 0, "a batch in a batch"):
+            changes.batch()
+        with world.refused(RuntimeError, 0, "open already"), changes:
+            pass
+    assert batch_of(world.poll.poll(timeout=0)) == {1: WRITABLE}
 
 
 @case("R12", "batch: after Poll.close() it is a ValueError", triggers=LEVEL_ONLY)

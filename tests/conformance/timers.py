@@ -237,6 +237,8 @@ def _(world: World) -> None:
         Timer.every(0)
     with world.refused(ValueError, 0, "NaN"):
         Timer.at(nan)
+    with world.refused(ValueError, 0, "-inf"):
+        Timer.at(float("-inf"))
     timer, other = Timer.after(FAR), world.another_poll()
     for interest in (W, R | W, Interest.PRIORITY):
         with world.refused(ValueError, 0, "READABLE"):

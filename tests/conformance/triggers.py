@@ -178,9 +178,9 @@ def _(world: World) -> None:
     polls = {trigger: world.another_poll() for trigger in EVERY_TRIGGER}
     peer.send(b"x")
     for trigger, poll in polls.items():
-        world.register(ours, trigger, R | W, trigger, poll)
+        world.register(ours, trigger.value, R | W, trigger, poll)
     for trigger, poll in polls.items():
-        world.expect({trigger: BOTH}, poll=poll)
+        world.expect({trigger.value: BOTH}, poll=poll)
     for poll in polls.values():
         world.again(poll)
 

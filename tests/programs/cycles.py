@@ -104,7 +104,7 @@ class World:
         self.waker.wake()
         self.events = self._add(self.poll.poll(Events(8), timeout=0))
         self.iterator = self._add(iter(self.events))
-        self.batch = self._add(registry.batch())
+        self.batch = self._add(registry.batch().__enter__())
         self.batch.register(self.source.ends[1], Token(20), R)
         self.owners.append(self._add(Owner(self)))
         self.random.shuffle(self.parts)

@@ -69,7 +69,7 @@ def failing(start: int, stop: int, call: Callable[[], object]) -> bool:
 
 def batch_of(world: World, *what: str) -> Callable[[], object]:
     """A batch that is ready to be made."""
-    changes = world.poll.registry.batch()
+    changes = world.poll.registry.batch().__enter__()
     for token, (fd, timer) in enumerate(zip(world.writers, world.timers, strict=True)):
         if "descriptors" in what:
             changes.register(fd, Token(token), W)

@@ -34,7 +34,7 @@ bool read_plain(PyObject *timeout, int64_t *limit) {
     return false;
 }
 
-static int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
+int read_timeout(const module_state *state, PyObject *timeout, int64_t *limit) {
     if (timeout == Py_None) {
         *limit = -1;
         return 0;
@@ -94,7 +94,7 @@ static int begin_wait(ReadyObject *ready, SelectorObject *selector) {
 
 /* PyPy's PyErr_CheckSignals() does nothing: there, handlers run between two instructions of Python
  * code, unless that was compiled. */
-static int run_handlers(void) {
+int run_handlers(void) {
 #ifdef PYPY_VERSION
 #define HANDLERS_RUN_HERE false /* with each batch that is too dear */
     PyObject *names = PyDict_New();
@@ -150,6 +150,11 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
 
 PyObject *selector_wait_for(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
     SelectorObject *self = (SelectorObject *)object;
+    if (count == 2 && (PyFloat_Check(arguments[0]) || PyLong_Check(arguments[0])))
+        return PyErr_Format(PyExc_TypeError,
+                            "events must be an Events, not %R: the timeout goes by its name, "
+                            "poll(timeout=%R)",
+                            arguments[0], arguments[0]);
     if (count != 2 || !is_a(arguments[0], self->state->ready_type))
         return PyErr_Format(PyExc_TypeError, "events must be an Events, not %R",
                             count ? arguments[0] : Py_None);
@@ -348,11 +353,6 @@ static PyType_Spec ready_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = ready_slots,
 };
-
-/* Others may ask at the same time whether it was read: see is_unread(). */
-static inline void note_read(uint64_t *entry) {
-    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
-}
 
 static PyObject *iterator_next(PyObject *object) {
     IteratorObject *self = (IteratorObject *)object;

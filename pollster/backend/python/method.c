@@ -21,8 +21,8 @@ static const struct {
     {"poll", poll_poll, offsetof(module_state, poll_type)},
 };
 
-PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize_t count,
-                          PyObject *names) {
+PyObject *call_function(PyObject *function, PyObject *const *arguments, Py_ssize_t count,
+                        PyObject *names) {
     Py_ssize_t named = names ? PyTuple_Size(names) : 0;
     PyObject *positional = PyTuple_New(count), *keywords = PyDict_New(), *result = NULL;
     int error = positional && keywords ? 0 : -1;
@@ -31,10 +31,15 @@ PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize
     for (Py_ssize_t i = 0; i < named && error == 0; i++)
         error = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), arguments[count + i]);
     if (error == 0)
-        result = PyObject_Call(((MethodObject *)method)->written, positional, keywords);
+        result = PyObject_Call(function, positional, keywords);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
     return result;
+}
+
+PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize_t count,
+                          PyObject *names) {
+    return call_function(((MethodObject *)method)->written, arguments, count, names);
 }
 
 static PyObject *method_called(PyObject *object, PyObject *arguments, PyObject *keywords) {

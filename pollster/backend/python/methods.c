@@ -2,7 +2,6 @@
  * every error, are left to the methods that Registry has in Python. */
 #include "python.h"
 
-/* -1: it wants a closer look; -2: an exception is set. */
 static int descriptor(PyObject *number) {
     if (!PyLong_CheckExact(number))
         return -1;
@@ -20,7 +19,7 @@ static bool is_itself(PyTypeObject *type) {
                 PyType_GetSlot(&PyType_Type, Py_tp_richcompare));
 }
 
-static int descriptor_of(const module_state *state, PyObject *source, enum what what) {
+int descriptor_of(const module_state *state, PyObject *source, enum what what) {
     if (PyLong_CheckExact(source))
         return descriptor(source);
     if (!is_itself(Py_TYPE(source)))
@@ -40,12 +39,13 @@ static int descriptor_of(const module_state *state, PyObject *source, enum what 
     return -1;
 }
 
-/* The value of a set of flags; NO_FLAGS where it was forged and has others. */
-#define NO_FLAGS UINT32_MAX
-static uint32_t flags(PyObject *set, unsigned long all) {
-    int overflow;
-    long value = PyLong_AsLongAndOverflow(set, &overflow);
-    return overflow || value < 0 || (unsigned long)value > all ? NO_FLAGS : (uint32_t)value;
+/* An object's place in a tuple, or -1. What only looks like one of them is none. */
+static int number_of(PyObject *object, PyObject *numbered) {
+    Py_ssize_t size = PyTuple_Size(numbered);
+    for (Py_ssize_t number = 0; number < size; number++)
+        if (PyTuple_GetItem(numbered, number) == object)
+            return (int)number;
+    return -1;
 }
 
 /* Fills in what the arguments (source, token, interest and perhaps trigger) say, but for the
@@ -56,21 +56,16 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
         return count == 1 ? 0 : -1;
     if (count != 4 && count != 3)
         return -1;
-    PyObject *token = arguments[1], *trigger = count == 4 ? arguments[3] : NULL;
-    if (trigger == Py_None && c->what == REREGISTER)
-        trigger = NULL;
-    if (!is_exactly_a(arguments[2], state->interest_type) ||
-        (trigger && !is_exactly_a(trigger, state->trigger_type)))
+    PyObject *token = arguments[1], *how = count == 4 ? arguments[3] : NULL;
+    bool keeps = c->what == REREGISTER && (!how || how == Py_None);
+    int interest = number_of(arguments[2], state->interests);
+    int trigger = keeps ? TRIGGER_KEEP : how ? number_of(how, state->triggers) : 0;
+    if (interest <= 0 || trigger < 0)
         return -1;
     if (!is_exactly_a(token, state->token_type) && !PyLong_CheckExact(token))
         return -1;
-    const uint32_t public = INTEREST_READABLE | INTEREST_WRITABLE | INTEREST_PRIORITY;
-    c->interest = flags(arguments[2], public | INTEREST_HANGUP);
-    c->trigger = trigger               ? flags(trigger, TRIGGER_EDGE | TRIGGER_ONESHOT)
-                 : c->what == REGISTER ? 0
-                                       : TRIGGER_KEEP;
-    if (!(c->interest & public) || c->interest == NO_FLAGS || c->trigger == NO_FLAGS)
-        return -1;
+    c->interest = (uint32_t)interest;
+    c->trigger = (uint32_t)trigger;
     c->token = PyLong_AsUnsignedLongLong(token);
     if (c->token != UINT64_MAX || !PyErr_Occurred())
         return 0;
@@ -78,8 +73,7 @@ static int read_arguments(const module_state *state, change *c, PyObject *const 
     return -1;
 }
 
-/* What an errno means is for the Python code to say. */
-static PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
+PyObject *refuse(PyObject *self, const change *c, int error, PyObject *source) {
     PyObject *result = PyObject_CallMethod(self, "_refuse", "iOii", error, source, c->fd, c->what);
     Py_XDECREF(result);
     if (result)
@@ -152,19 +146,22 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
         return NULL;
     c.what = what >= REGISTER && what <= RESUME ? (enum what)what : REGISTER;
     c.fd = descriptor(arguments[1]);
-    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2) < 0)
+    bool for_hangups = count == 7;
+    if (c.fd < 0 || read_arguments(selector->state, &c, arguments + 2, count - 2 - for_hangups) < 0)
         return PyLong_FromLong(-1);
+    if (for_hangups)
+        c.interest |= INTEREST_HANGUP;
     int error = change_registry(object, &c, arguments + 2);
     return error < 0 ? NULL : PyLong_FromLong(error);
 }
 
 int add_methods(module_state *state) {
-    state->interest_type = imported("pollster.interest", "Interest");
-    state->trigger_type = imported("pollster.trigger", "Trigger");
+    state->interests = imported("pollster.interest", "interests");
+    state->triggers = imported("pollster.trigger", "triggers");
     state->plain_types = imported("pollster.source", "plain_types");
     state->socket_types = imported("pollster.source", "socket_types");
     state->fileno = PyUnicode_InternFromString("fileno");
-    bool known = state->interest_type && state->trigger_type && state->plain_types &&
-                 state->socket_types && state->fileno;
+    bool known = state->interests && state->triggers && state->plain_types && state->socket_types &&
+                 state->fileno;
     return known ? 0 : -1;
 }

@@ -57,15 +57,22 @@ static PyObject *selector_open_queue(PyObject *object, PyObject *functions) {
 static int selector_traverse(PyObject *object, visitproc visit, void *arg) {
     SelectorObject *self = (SelectorObject *)object;
     Py_VISIT(Py_TYPE(object));
-    for (uint32_t i = 0; i < self->extent; i++)
-        Py_VISIT(self->slots[i].source);
+    for (uint32_t i = 0; i < self->extent; i++) {
+        const slot *s = &self->slots[i];
+        Py_VISIT(s->source);
+        if (!self->has_pairs)
+            continue;
+        Py_VISIT(s->event);
+        for (const other *o = s->others; o; o = o->next)
+            Py_VISIT(o->event);
+    }
     return 0;
 }
 
 static int selector_clear(PyObject *object) {
     SelectorObject *self = (SelectorObject *)object;
     for (uint32_t i = 0; i < self->extent; i++)
-        Py_CLEAR(self->slots[i].source);
+        drop_source(self, i);
     return 0;
 }
 
@@ -207,7 +214,11 @@ static int module_exec(PyObject *module) {
         add_timers(module, state) < 0 || add_poll(module, state) < 0 ||
         add_method(module, state) < 0 || add_watches(module) < 0)
         return -1;
+#ifndef PYPY_VERSION
+    return add_keys(module);
+#else
     return 0;
+#endif
 }
 
 #define KNOWN (sizeof(module_state) / sizeof(PyObject *))

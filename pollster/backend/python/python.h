@@ -34,7 +34,7 @@
 #define UNLOCK2 }
 #endif
 
-/* Another Event of the same registration. */
+/* Another Event, or pair, of the same registration. */
 typedef struct other {
     struct other *next;
     PyObject *event;
@@ -47,7 +47,7 @@ typedef struct {
     uint32_t readiness;  /* of `event` */
     PyObject *token;     /* NULL: nothing is registered */
     PyObject *source;    /* NULL: the selector was closed */
-    PyObject *event;     /* that was told last; NULL: none */
+    PyObject *event;     /* or pair, that was told last; NULL: none */
     other *others;
 } slot;
 
@@ -58,7 +58,8 @@ typedef struct {
 typedef struct {
     PyObject *selector_type, *poll_type, *ready_type, *iterator_type, *event_type;
     PyObject *registry_type, *timer_type, *method_type;
-    PyObject *token_type, *interest_type, *trigger_type;
+    PyObject *token_type;
+    PyObject *interests, *triggers;                  /* tuples: each at its number */
     PyObject *plain_types, *socket_types;            /* sets: see descriptor_of in source.py */
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
@@ -75,6 +76,7 @@ typedef struct {
     uint32_t highest;  /* index that was noted so far */
     uint32_t promised; /* how many registrations may be made before they are noted */
     bool ended;        /* it was closed: sources are not kept any more */
+    bool has_pairs;    /* its sources are keys, and what is told are pairs with them: see keys.h */
 } SelectorObject;
 
 /* The base of Events. */
@@ -104,6 +106,7 @@ typedef struct {
     PyObject ob_base;
     SelectorObject *selector;
     bool gathers;
+    bool is_open; /* it gathers now */
     gathered waiting;
 } RegistryObject;
 
@@ -137,6 +140,7 @@ void settle(SelectorObject *self, uint32_t count);
 void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject *token);
 void forget(SelectorObject *self, registration_id gone);
 void forget_all(SelectorObject *self);
+void drop_source(SelectorObject *self, uint32_t index);
 
 /* The slot of an entry, or NULL: without an exception where its registration has ended. */
 slot *slot_of(SelectorObject *self, uint64_t entry);
@@ -144,6 +148,13 @@ slot *slot_of(SelectorObject *self, uint64_t entry);
 /* The Event of an entry, made when it is told for the first time. NULL without an exception: its
  * registration has ended. */
 PyObject *event_of(SelectorObject *self, uint64_t entry);
+
+/* What is told of an entry whose slot has something else in front: what was told before, or what
+ * is made now, of the slot's token and its source, which is NULL where there is none. NULL as of
+ * event_of(). */
+typedef PyObject *(*maker)(const module_state *state, PyObject *token, PyObject *source,
+                           uint32_t readiness);
+PyObject *tell_anew(SelectorObject *self, uint64_t entry, uint32_t readiness, maker make);
 
 /* event.c. The second: of a number that is in range. */
 PyObject *new_event(const module_state *state, PyObject *token, uint32_t readiness);
@@ -169,8 +180,13 @@ int change_timer(PyObject *source, SelectorObject *selector, change *c);
  * 0; -1: an exception is set. The arguments are its source and its token. */
 int change_registry(PyObject *registry, change *c, PyObject *const *arguments);
 
-/* methods.c. _change(what, descriptor, source[, token, interest, trigger]): the errno that
- * it met, or 0; -1: these arguments are not plain either. */
+/* methods.c. The descriptor of a plain source; -1: it wants a closer look; -2: an exception is set.
+ * The second raises, for a Registry, what an errno means. */
+int descriptor_of(const module_state *state, PyObject *source, enum what what);
+PyObject *refuse(PyObject *registry, const change *c, int error, PyObject *source);
+
+/* _change(what, descriptor, source[, token, interest, trigger[, True]]): the errno that it met, or
+ * 0; -1: these arguments are not plain either. With True the interest is in hang-ups, too. */
 PyObject *registry_change(PyObject *registry, PyObject *const *arguments, Py_ssize_t count);
 
 /* method.c. A method of a class, which answers plain calls; `written` is what Python has for the
@@ -193,6 +209,10 @@ typedef struct {
 
 PyObject *call_as_written(PyObject *method, PyObject *const *arguments, Py_ssize_t count,
                           PyObject *names);
+
+/* Any function. */
+PyObject *call_function(PyObject *function, PyObject *const *arguments, Py_ssize_t count,
+                        PyObject *names);
 
 static inline bool can_answer_for(const PyObject *method, PyObject *object) {
     const MethodObject *self = (const MethodObject *)method;
@@ -219,6 +239,16 @@ PyObject *selector_wait_for(PyObject *self, PyObject *const *arguments, Py_ssize
 /* A plain timeout, in nanoseconds. False: it is another number, or none, and nothing was read. */
 bool read_plain(PyObject *timeout, int64_t *nanoseconds);
 
+/* Any timeout, -1 for none; and the handlers of signals that have come. -1: an exception is set. */
+int read_timeout(const module_state *state, PyObject *timeout, int64_t *nanoseconds);
+int run_handlers(void);
+
+/* Notes that an entry was told. Others may ask at the same time whether it was read: see
+ * is_unread(). */
+static inline void note_read(uint64_t *entry) {
+    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+}
+
 /* Each adds its types to the module and finds what it needs. */
 int add_event(PyObject *module, module_state *state);
 int add_events(PyObject *module, module_state *state);
@@ -228,6 +258,7 @@ int add_method(PyObject *module, module_state *state);
 int add_poll(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
 int add_watches(PyObject *module);
+int add_keys(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);

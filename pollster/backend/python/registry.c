@@ -41,12 +41,21 @@ static int reserve(gathered *g) {
     return 0;
 }
 
+static PyObject *refuse_closed(void) {
+    PyErr_SetString(PyExc_RuntimeError, "a batch takes changes in its block only, which makes them "
+                                        "when it ends: with registry.batch() as changes: ...");
+    return NULL;
+}
+
 static int gather(RegistryObject *self, const change *c, PyObject *const *arguments) {
     gathered *g = &self->waiting;
-    int result;
+    bool is_open;
+    int result = 0;
     LOCK((PyObject *)self)
-        result = reserve(g);
-        if (result == 0) {
+        is_open = self->is_open;
+        if (is_open)
+            result = reserve(g);
+        if (is_open && result == 0) {
             PyObject **kept = &g->arguments[(size_t)2 * g->count];
             kept[0] = Py_NewRef(arguments[0]);
             kept[1] = Py_NewRef(c->what > REREGISTER ? Py_None : arguments[1]);
@@ -55,9 +64,11 @@ static int gather(RegistryObject *self, const change *c, PyObject *const *argume
             g->registering += c->what == REGISTER;
         }
     UNLOCK
-    if (result < 0)
+    if (!is_open)
+        refuse_closed();
+    else if (result < 0)
         PyErr_NoMemory();
-    return result;
+    return is_open ? result : -1;
 }
 
 static int make(SelectorObject *selector, change *c, PyObject *const *arguments) {
@@ -85,12 +96,13 @@ int change_registry(PyObject *registry, change *c, PyObject *const *arguments) {
     return result < 0 ? -1 : -c->result;
 }
 
-/* Takes what was gathered out of it. */
+/* Takes what was gathered out of it, and ends the gathering. */
 static gathered take(RegistryObject *self) {
     gathered taken;
     LOCK((PyObject *)self)
         taken = self->waiting;
         self->waiting = (gathered){.count = 0};
+        self->is_open = false;
     UNLOCK
     return taken;
 }
@@ -176,10 +188,35 @@ static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
     return list;
 }
 
+/* How many changes were dropped. */
 static PyObject *registry_drop(PyObject *object, PyObject *nothing) {
     (void)nothing;
-    let_go(take((RegistryObject *)object));
-    return none();
+    gathered taken = take((RegistryObject *)object);
+    let_go(taken);
+    return PyLong_FromLong(taken.count);
+}
+
+/* Starts to gather; false: it does already. */
+static PyObject *registry_gather(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    RegistryObject *self = (RegistryObject *)object;
+    bool was_open;
+    LOCK(object)
+        was_open = self->is_open;
+        self->is_open = true;
+    UNLOCK
+    return PyBool_FromLong(!was_open);
+}
+
+/* Raises what a change would raise outside of the block of a batch. */
+static PyObject *registry_check(PyObject *object, PyObject *nothing) {
+    (void)nothing;
+    RegistryObject *self = (RegistryObject *)object;
+    bool is_open;
+    LOCK(object)
+        is_open = !self->gathers || self->is_open;
+    UNLOCK
+    return is_open ? none() : refuse_closed();
 }
 
 /* _begin(selector, gathers) */
@@ -226,6 +263,8 @@ static PyMethodDef registry_methods[] = {
     {"_change", METHOD(registry_change), METH_FASTCALL, NULL},
     {"_apply", registry_apply, METH_NOARGS, NULL},
     {"_drop", registry_drop, METH_NOARGS, NULL},
+    {"_gather", registry_gather, METH_NOARGS, NULL},
+    {"_check", registry_check, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -54,6 +54,26 @@ static void empty_slot(SelectorObject *self, uint32_t index, uint32_t generation
     release(held);
 }
 
+/* Puts another source into a slot; returns what is to be released. Events have nothing of it, and
+ * stay; pairs have it in them. */
+static slot replace_source(const SelectorObject *self, slot *s, PyObject *source) {
+    slot held = {.source = s->source};
+    s->source = Py_XNewRef(source);
+    if (self->has_pairs) {
+        held.event = s->event;
+        held.others = s->others;
+        s->event = NULL;
+        s->others = NULL;
+        s->readiness = 0;
+    }
+    return held;
+}
+
+void drop_source(SelectorObject *self, uint32_t index) {
+    slot held = replace_source(self, &self->slots[index], NULL);
+    release(held);
+}
+
 /* Notes that a registration has ended. */
 void forget(SelectorObject *self, registration_id gone) {
     if (gone.index && gone.index < self->extent &&
@@ -77,8 +97,7 @@ void keep(SelectorObject *self, registration_id made, PyObject *source, PyObject
         *s = (slot){
             .generation = made.generation, .source = Py_XNewRef(source), .token = Py_NewRef(token)};
     } else if (s->token && s->generation == made.generation && s->source != source) {
-        before.source = s->source;
-        s->source = Py_XNewRef(source);
+        before = replace_source(self, s, source);
     }
     release(before);
 }
@@ -170,28 +189,39 @@ void prefetch_event(const SelectorObject *self, uint64_t entry) {
         __builtin_prefetch(s->source, 1);
 }
 
-PyObject *event_of(SelectorObject *self, uint64_t entry) {
-    uint32_t readiness = (uint32_t)(entry >> ENTRY_READINESS) & READY_MASK;
-    slot *s = slot_of(self, entry);
-    if (!s)
-        return NULL;
-    if (s->readiness == readiness)
-        return Py_NewRef(s->event);
-    PyObject *event = known_event(s, readiness);
-    if (event)
-        return event;
-    PyObject *number = Py_NewRef(s->token), *token = new_token(self->state, number);
-    event = token ? new_event(self->state, token, readiness) : NULL;
-    Py_DECREF(number);
+static PyObject *make_event(const module_state *state, PyObject *number, PyObject *source,
+                            uint32_t readiness) {
+    (void)source;
+    PyObject *token = new_token(state, number);
+    PyObject *event = token ? new_event(state, token, readiness) : NULL;
     Py_XDECREF(token);
-    if (!event)
-        return NULL;
-    s = slot_of(self, entry); /* memory may have moved, and finalizers have run */
-    if (s && s->readiness != readiness)
-        remember(s, readiness, event);
+    return event;
+}
+
+PyObject *tell_anew(SelectorObject *self, uint64_t entry, uint32_t readiness, maker make) {
+    slot *s = slot_of(self, entry);
+    PyObject *event = s ? known_event(s, readiness) : NULL;
+    if (event || !s)
+        return event;
+    PyObject *token = Py_NewRef(s->token), *source = Py_XNewRef(s->source);
+    event = make(self->state, token, source, readiness);
+    s = event ? slot_of(self, entry) : NULL; /* memory may have moved, and finalizers have run */
     if (!s)
         Py_CLEAR(event);
+    else if (s->readiness != readiness && s->source == source)
+        remember(s, readiness, event);
+    Py_DECREF(token);
+    Py_XDECREF(source);
     return event;
+}
+
+PyObject *event_of(SelectorObject *self, uint64_t entry) {
+    uint32_t readiness = (uint32_t)(entry >> ENTRY_READINESS) & READY_MASK;
+    const slot *s = slot_of(self, entry);
+    if (!s)
+        return NULL;
+    return s->readiness == readiness ? Py_NewRef(s->event)
+                                     : tell_anew(self, entry, readiness, make_event);
 }
 
 void forget_all(SelectorObject *self) {

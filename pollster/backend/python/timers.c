@@ -4,6 +4,7 @@
 #include "python.h"
 
 #define NEVER INT64_MAX
+#define BEYOND (NEVER - 1) /* the clock: it is set, and does not come */
 
 typedef struct {
     PyObject ob_base;
@@ -47,7 +48,7 @@ static int read_delay(PyTypeObject *type, PyObject *seconds, int64_t *deadline) 
     int64_t left, now = monotonic();
     if (!read_plain(seconds, &left) && read_slowly(seconds, state_of(type)->delay, &left) < 0)
         return -1;
-    *deadline = left < NEVER - now ? now + left : NEVER;
+    *deadline = left < BEYOND - now ? now + left : BEYOND;
     return 0;
 }
 
@@ -56,7 +57,7 @@ static int read_period(PyTypeObject *type, PyObject *seconds, int64_t *deadline,
         read_slowly(seconds, state_of(type)->period, every) < 0)
         return -1;
     int64_t now = monotonic();
-    *deadline = *every < NEVER - now ? now + *every : NEVER;
+    *deadline = *every < BEYOND - now ? now + *every : BEYOND;
     return 0;
 }
 
