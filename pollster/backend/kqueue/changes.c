@@ -109,6 +109,11 @@ int kq_look_at(registration *r) {
     return 0;
 }
 
+/* What DragonFly says where the others say EINVAL: of an interest that a queue does not have. */
+static int meant(int result) {
+    return result == -EOPNOTSUPP || result == -ENOTSUP ? -EINVAL : result;
+}
+
 int kernel_add(selector *s, uint32_t index) {
     registration *r = &s->all.at[index], *before = registration_of(&s->all, r->fd);
     if (r->interest & INTEREST_PRIORITY)
@@ -126,9 +131,7 @@ int kernel_add(selector *s, uint32_t index) {
         kq_unhang((kqueue_selector *)s, index_of(&s->all, before));
         before->state |= STALE;
     }
-    result = add_all(s, index);
-    if (result == -EOPNOTSUPP || result == -ENOTSUP) /* DragonFly's word for EINVAL */
-        result = -EINVAL;
+    result = meant(add_all(s, index));
     if (result < 0) {
         delete_one(s, index, ON_READ);
         delete_one(s, index, ON_WRITE);
@@ -237,7 +240,7 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
         undo(s, index, &refused);
     else
         replace(s, index);
-    return result;
+    return meant(result);
 }
 
 /* Why a pipe's knote is refused, or was dropped: its reader went. It is not told of that yet. */
