@@ -18,7 +18,6 @@ from deadlines import FAR, R, due_now, register
 import pollster.backend
 from pollster import (
     AlreadyRegisteredError,
-    Batch,
     BatchError,
     Events,
     Interest,
@@ -35,14 +34,14 @@ FOLDER = Path(__file__).with_name("system_calls")
 # Two Polls
 
 
-def apply_at_once(*batches: Batch) -> None:
+def apply_at_once(*batches: contextlib.ExitStack) -> None:
     """Makes the changes of each in a thread of its own, all at the same time."""
     barrier = threading.Barrier(len(batches))
 
-    def apply(batch: Batch) -> None:
+    def apply(batch: contextlib.ExitStack) -> None:
         barrier.wait(WAIT)
-        with contextlib.suppress(BatchError), batch:
-            pass
+        with contextlib.suppress(BatchError):
+            batch.close()
 
     threads = [threading.Thread(target=apply, args=(batch,)) for batch in batches]
     for thread in threads:
@@ -58,8 +57,9 @@ def test_of_two_batches_at_once_one_gets_a_timer(backend) -> None:
             one.registry.register(Timer.after(FAR), Token(token), R)
         for _ in range(30):
             timers = [Timer.after(FAR) for _ in range(1000)]
-            batches = [one.registry.batch(), other.registry.batch()]
-            for batch in batches:
+            batches = [contextlib.ExitStack(), contextlib.ExitStack()]
+            for poll, at_its_end in zip((one, other), batches, strict=True):
+                batch = at_its_end.enter_context(poll.registry.batch())
                 for token, timer in enumerate(timers, 100):
                     batch.register(timer, Token(token), R)
             apply_at_once(*batches)
@@ -77,7 +77,8 @@ def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backe
     for _ in range(50):
         one, other = Poll(backend=backend), Poll(backend=backend)
         timer = Timer.after(FAR)
-        batch = one.registry.batch()
+        at_its_end = contextlib.ExitStack()
+        batch = at_its_end.enter_context(one.registry.batch())
         batch.register(timer, Token(1), R)
         for token in range(2, 300):
             batch.register(Timer.after(FAR), Token(token), R)
@@ -91,7 +92,7 @@ def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backe
 
         thread = threading.Thread(target=move)
         thread.start()
-        apply_at_once(batch)
+        apply_at_once(at_its_end)
         done.set()
         thread.join()
         owners = [poll for poll in (one, other) if timer in [r.source for r in poll.registry]]
