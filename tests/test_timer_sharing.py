@@ -18,6 +18,7 @@ from deadlines import FAR, R, due_now, register
 import pollster.backend
 from pollster import (
     AlreadyRegisteredError,
+    Batch,
     BatchError,
     Events,
     Interest,
@@ -34,14 +35,14 @@ FOLDER = Path(__file__).with_name("system_calls")
 # Two Polls
 
 
-def apply_at_once(*batches: contextlib.ExitStack) -> None:
-    """Makes the changes of each in a thread of its own, all at the same time."""
+def apply_at_once(*batches: Batch) -> None:
+    """Ends each, whose block is open, in a thread of its own, all at the same time."""
     barrier = threading.Barrier(len(batches))
 
-    def apply(batch: contextlib.ExitStack) -> None:
+    def apply(batch: Batch) -> None:
         barrier.wait(WAIT)
         with contextlib.suppress(BatchError):
-            batch.close()
+            batch.__exit__(None, None, None)
 
     threads = [threading.Thread(target=apply, args=(batch,)) for batch in batches]
     for thread in threads:
@@ -57,9 +58,8 @@ def test_of_two_batches_at_once_one_gets_a_timer(backend) -> None:
             one.registry.register(Timer.after(FAR), Token(token), R)
         for _ in range(30):
             timers = [Timer.after(FAR) for _ in range(1000)]
-            batches = [contextlib.ExitStack(), contextlib.ExitStack()]
-            for poll, at_its_end in zip((one, other), batches, strict=True):
-                batch = at_its_end.enter_context(poll.registry.batch())
+            batches = [poll.registry.batch().__enter__() for poll in (one, other)]
+            for batch in batches:
                 for token, timer in enumerate(timers, 100):
                     batch.register(timer, Token(token), R)
             apply_at_once(*batches)
@@ -77,8 +77,7 @@ def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backe
     for _ in range(50):
         one, other = Poll(backend=backend), Poll(backend=backend)
         timer = Timer.after(FAR)
-        at_its_end = contextlib.ExitStack()
-        batch = at_its_end.enter_context(one.registry.batch())
+        batch = one.registry.batch().__enter__()
         batch.register(timer, Token(1), R)
         for token in range(2, 300):
             batch.register(Timer.after(FAR), Token(token), R)
@@ -92,7 +91,7 @@ def test_a_timer_that_moves_while_a_batch_is_made_is_the_polls_that_has_it(backe
 
         thread = threading.Thread(target=move)
         thread.start()
-        apply_at_once(at_its_end)
+        apply_at_once(batch)
         done.set()
         thread.join()
         owners = [poll for poll in (one, other) if timer in [r.source for r in poll.registry]]

@@ -60,6 +60,11 @@ class Gate:
         if not self.reason.strip() or not self.source.strip():
             raise ValueError("a gate has a reason, and a source for it")
 
+    @property
+    def is_of_linux_alone(self) -> bool:
+        """Whether it names every other system."""
+        return {"Darwin", "FreeBSD", "NetBSD", "OpenBSD", "DragonFly"} <= {*self.where}
+
     def holds(self, kind: str, trigger: Trigger, backend: str) -> bool:
         """Tells whether it is about this run."""
         here = {backend, *systems(backend)}

@@ -1,14 +1,13 @@
 """`Signals`: R18."""
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from case import LEVEL, case
-from sources import wait_until
+from sources import unread, wait_until
 from world import READABLE, NotHere, World
 
 from pollster import Signals
@@ -115,8 +114,7 @@ def _(world: World) -> None:
             watched(world, ONE)
             send(ONE)
             world.expect({1: READABLE})
-            # It is told when it is sent, and may be handled later: before the handler goes.
-            wait_until(lambda: bool(select.select([reader.fd], [], [], 0)[0]))
+            wait_until(lambda: unread(reader.fd) == 1)  # a signal may be told before it is received
             world.see(reader.recv())
         finally:
             signal.set_wakeup_fd(before)
@@ -131,6 +129,7 @@ def _(world: World) -> None:
         send(ONE)
         world.expect({1: READABLE})
         world.see(sorted(signals.take().items()))
+        wait_until(lambda: len(came) == 1)
         signals.close()
         send(ONE)
         wait_until(lambda: len(came) == 2)

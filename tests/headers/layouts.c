@@ -36,8 +36,8 @@ _Static_assert(P_PIDFD == 3, "waitid's pidfd");
 _Static_assert(sizeof(struct __kernel_timespec) == 16 &&
                    offsetof(struct __kernel_timespec, tv_nsec) == 8,
                "the timeout of epoll_pwait2, with 64 bits on every processor");
-/* musl's fcntl.h can't stand beside this header. */
-#if defined(__GLIBC__) && __has_include(<linux/pidfd.h>)
+/* fcntl.h, musl's and the one that the tests' event.h includes, can't stand beside this header. */
+#if defined(__GLIBC__) && !defined(KQUEUE_OF_THE_TESTS) && __has_include(<linux/pidfd.h>)
 #include <linux/pidfd.h>
 #ifdef PIDFD_GET_INFO
 _Static_assert(PIDFD_INFO_EXIT == 8 && _IOC_NR(PIDFD_GET_INFO) == 11 &&

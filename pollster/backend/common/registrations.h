@@ -245,12 +245,15 @@ static inline uint32_t readiness_in(const room *b, const registration *r) {
     return (uint32_t)(*place_in(b, r) >> ENTRY_READINESS) & READY_MASK;
 }
 
+/* What malloc() returns is aligned so, where the type alone is not: on processors of 32 bits. */
+typedef uint64_t whole_entry __attribute__((aligned(8)));
+
 /* Whether the batch that it stood in last is still there, and has not been read so far. */
 static inline bool is_unread(const registrations *t, const registration *r) {
     for (const room *b = t->rooms; b; b = b->next) {
         if (b->number != r->batch || r->place >= (uint32_t)b->filled)
             continue;
-        uint64_t entry = __atomic_load_n(place_in(b, r), __ATOMIC_RELAXED);
+        uint64_t entry = __atomic_load_n((whole_entry *)place_in(b, r), __ATOMIC_RELAXED);
         return (uint32_t)(entry >> ENTRY_GENERATION) == r->generation &&
                (entry & REGISTRATIONS_MAX) == (uint64_t)(r - t->at) && !(entry >> ENTRY_READ & 1);
     }

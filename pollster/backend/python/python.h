@@ -252,9 +252,10 @@ int read_timeout(const module_state *state, PyObject *timeout, int64_t *nanoseco
 int run_handlers(void);
 
 /* Notes that an entry was told. Others may ask at the same time whether it was read: see
- * is_unread(). */
+ * is_unread() in registrations.h, and whole_entry. */
 static inline void note_read(uint64_t *entry) {
-    __atomic_store_n(entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+    typedef uint64_t whole_entry __attribute__((aligned(8)));
+    __atomic_store_n((whole_entry *)entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
 }
 
 /* Each adds its types to the module and finds what it needs. */
