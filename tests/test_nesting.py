@@ -44,12 +44,10 @@ def test_a_batch_refuses_a_circle_and_makes_the_rest(backend, poll, fds) -> None
     reader, _ = fds.pipe()
     with Poll(backend=backend) as outer:
         outer.registry.register(poll, Token(1), R)
-        changes = poll.registry.batch()
-        changes.register(reader, Token(1), R)
-        changes.register(outer, Token(2), R)
-        changes.register(poll, Token(3), R)
-        with pytest.raises(BatchError) as caught:
-            changes.__exit__(None, None, None)
+        with pytest.raises(BatchError) as caught, poll.registry.batch() as changes:
+            changes.register(reader, Token(1), R)
+            changes.register(outer, Token(2), R)
+            changes.register(poll, Token(3), R)
         assert [problem.errno for _, problem in caught.value.failures] == [errno.ELOOP] * 2
         assert [r.token for r in poll.registry] == [1]
 

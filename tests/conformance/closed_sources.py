@@ -269,9 +269,7 @@ def _(world: World) -> None:
     _, writer = world.one_way()
     world.register(writer, 1, W)
     another_broken_pipe(world, writer.fd)
-    changes = world.poll.registry.batch()
-    changes.reregister(writer.fd, Token(2), W, world.trigger)
-    changes.register(world.one_way()[1].fd, Token(3), W, world.trigger)
-    with world.refused(BatchError):
-        changes.__exit__(None, None, None)
+    with world.refused(BatchError), world.poll.registry.batch() as changes:
+        changes.reregister(writer.fd, Token(2), W, world.trigger)
+        changes.register(world.one_way()[1].fd, Token(3), W, world.trigger)
     assert registered(world) == [3]

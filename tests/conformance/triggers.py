@@ -43,7 +43,13 @@ def _(world: World) -> None:
         ours.recv()
 
 
-@case("R5", "room is news after a full buffer", kinds=BOUNDED, triggers=EDGED)
+@case(
+    "R5",
+    "room is news after a full buffer",
+    kinds=BOUNDED,
+    triggers=EDGED,
+    gates=(FIFO_WRITERS_OF_NETBSD,),
+)
 def _(world: World) -> None:
     ours, peer = world.writer()
     world.register(ours, 1, W)

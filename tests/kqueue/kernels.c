@@ -23,6 +23,7 @@ static const struct {
     {
         "freebsd",
         {
+            [LATE_SIGNALS] = true,
             [EPIPE_OF_PIPE] = true,
             [EOF_DROPS] = true,
             [TWO_WAY_PIPES] = true,
