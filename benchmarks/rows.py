@@ -57,6 +57,7 @@ BESIDE_ASYNCIO = (
     Row("timers-close", "be done with it: close()", asyncio=Limit(0.35)),
     Row("timers-run", "report one and call its callback, of 10,000", asyncio=Limit(0.35)),
     Row("timers-run-close", "... and be done with it", asyncio=Limit(0.35)),
+    Row("timers-run-once", "... one that was made with once=True", asyncio=Limit(0.35)),
     Row("exit", "have waited for a child, after it ended", asyncio=Limit(1.00)),
 )
 

@@ -15,6 +15,7 @@ MANY, DUE = 100_000, 10_000
 FEWER = 3  # of so many rounds one: each does as much work as ten of the others
 
 Delays = list[float]
+NewTimer = Callable[[float], Timer]
 Rounds = dict[str, Round]
 """By row."""
 
@@ -30,6 +31,7 @@ def measure(plan: Plan) -> list[Sample]:
         ("close", MANY),
         ("run", DUE),
         ("run-close", DUE),
+        ("run-once", DUE),
     ):
         chosen = {(f"timers-{row}", name): by_row[row] for name, by_row in rounds.items()}
         samples += interleave(chosen, fewer, units=units, loops=1)
@@ -75,6 +77,7 @@ def every(schedule: Round, cancel: Round, run: Round) -> Rounds:
         "close": cancel,
         "run": run,
         "run-close": run,
+        "run-once": run,
     }
 
 
@@ -169,9 +172,9 @@ def pollster() -> Rounds:
     tokens = [Token(number) for number in range(MANY)]
     events = Events(DUE)
 
-    def schedule(poll: Poll, delays: Delays) -> list[Timer]:
+    def schedule(poll: Poll, delays: Delays, after: NewTimer = Timer.after) -> list[Timer]:
         timers = []
-        after, register, readable = Timer.after, poll.registry.register, Interest.READABLE
+        register, readable = poll.registry.register, Interest.READABLE
         for token, delay in zip(tokens, delays):  # noqa: B905 - there may be more tokens
             timer = after(delay)
             register(timer, token, readable)
@@ -198,10 +201,10 @@ def pollster() -> Rounds:
         for timer in timers:
             timer.close()
 
-    def due(run: Callable[[Poll, list[Timer]], None]) -> Round:
+    def due(run: Callable[[Poll, list[Timer]], None], after: NewTimer = Timer.after) -> Round:
         def measured(_: int) -> int:
             with Poll(backend="epoll") as poll:
-                timers = schedule(poll, soon)
+                timers = schedule(poll, soon, after)
                 time.sleep(0.011)
                 elapsed = clocked(lambda: run(poll, timers))
                 assert not poll.poll(timeout=0), "some were not due"
@@ -225,4 +228,5 @@ def pollster() -> Rounds:
         "close": ended(close),
         "run": due(call),
         "run-close": due(call_and_close),
+        "run-once": due(call, lambda seconds: Timer.after(seconds, once=True)),
     }

@@ -96,7 +96,8 @@ def _reason(number: int) -> str:
         errno.EPERM: "it is a regular file, a directory or a device that never blocks; "
         "read or write it directly",
         errno.ENOTSUP: "this kernel has no PRIORITY readiness; leave it out of the interest",
-        errno.ENOSPC: "the limit of watched descriptors is reached; deregister some or raise it",
+        errno.ENOSPC: "the limit of watched descriptors, or of registrations, is reached; "
+        "deregister some or raise it",
         errno.ENOMEM: "the kernel has no memory for it; deregister some sources",
         errno.EINVAL: "the kernel can't watch it, or not for this interest; "
         "a queue is READABLE only",

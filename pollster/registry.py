@@ -461,7 +461,10 @@ def _fit(
 
 def _is_in(known: tuple[object, ...], one: object) -> bool:
     """Whether it is one of them; what was made past their class is like one, and none."""
-    return any(one is another for another in known)
+    for another in known:  # noqa: SIM110  # a generator needs memory, which may be what lacks
+        if one is another:
+            return True
+    return False
 
 
 def _shown(argument: object) -> str:

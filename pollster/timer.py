@@ -26,7 +26,8 @@ class Timer(_python.Timer, Uncopied):
     Made by `Timer.after(seconds)`, `Timer.every(seconds)` or `Timer.at(deadline)`; `Timer()` is not
     set. Its time counts from there on, registered or not. It is registered for `READABLE`, with one
     Poll at a time, and stays so after it has expired: set it anew, or deregister or `close()` it.
-    The Poll keeps it alive until then.
+    The Poll keeps it alive until then. One that was made with `once=True` is for a single use: when
+    a poll has reported it, it is registered no more, and the Poll lets go of it.
 
     Each expiration is reported once, whatever the trigger, and never early; what nobody polled for
     meanwhile is one event. All timers of a Poll together take at most one of the kernel's, and no
@@ -84,10 +85,12 @@ class Timer(_python.Timer, Uncopied):
         `registry.pause(timer)` does this. Raises `NotRegisteredError` where this Poll does not have
         it.
         """
+        _check(self, registry)
         registry.pause(self)
 
     def resume(self, registry: Registry) -> None:
         """Ends a pause. Raises `NotRegisteredError` where this Poll does not have it."""
+        _check(self, registry)
         registry.resume(self)
 
     def _refused(self, selector: Selector, number: int, change: str) -> Exception:
@@ -105,6 +108,8 @@ class Timer(_python.Timer, Uncopied):
             )
         if number == errno.ENOENT:
             return NotRegisteredError(errno.ENOENT, f"{self!r} is not registered with this Poll")
+        if number == errno.ENOSPC:
+            return OSError(number, f"{self!r} can't be {done(change)}: {_full(selector)}")
         return selector.failure(number, f"{self!r} can't be {done(change)}")
 
     def __repr__(self) -> str:
@@ -125,3 +130,13 @@ def _check(timer: Timer, registry: object, interest: Interest = Interest.READABL
         )
     if interest is not Interest.READABLE:
         raise ValueError(f"{timer!r} can only be READABLE, not {interest!r}")
+
+
+def _full(selector: Selector) -> str:
+    """Says what the registrations are that no further one has room beside."""
+    sources = [source for _, source in selector.registered()]
+    over = sum(isinstance(source, Timer) and source._setting()[0] is None for source in sources)
+    return (
+        f"the Poll has {len(sources):,} registrations, the limit; {over:,} of them are timers that "
+        "have expired or were cancelled: close() them, or make them with once=True"
+    )

@@ -24,7 +24,7 @@ from pollster import (
     Waker,
 )
 
-from .conftest import WAIT
+from .conftest import WAIT, counts_references
 
 R, W = Interest.READABLE, Interest.WRITABLE
 
@@ -129,6 +129,52 @@ def test_a_timer_is_told_and_counted_once(poll, events, periodic) -> None:
     assert seen(poll, events) == [1]
     assert timer.expirations() == 1
     assert seen(poll, events, timeout=0) == []
+
+
+@counts_references
+def test_a_timer_for_a_single_use_is_registered_until_it_is_told(poll, events) -> None:
+    timer = Timer.after(1000, once=True)
+    poll.registry.register(timer, Token(1), R)
+    holders = sys.getrefcount(timer)
+    interrupted(poll, lambda: timer.set_after(0.000_001), events)
+    assert [(r.source, r.token) for r in poll.registry] == [(timer, Token(1))]
+    assert sys.getrefcount(timer) == holders
+    assert poll.stats().registrations == 1
+    assert seen(poll, Events(8)) == [1]
+    assert seen(poll, events, timeout=0) == []
+    assert list(poll.registry) == []
+    assert sys.getrefcount(timer) == holders - 1
+    assert timer.expirations() == 1
+
+
+def test_one_for_a_single_use_can_be_let_go_of_meanwhile(poll, events) -> None:
+    for change in (Timer.close, Timer.cancel, poll.registry.deregister, poll.registry.pause):
+        timer = Timer.after(1000, once=True)
+        poll.registry.register(timer, Token(1), R)
+        interrupted(poll, lambda timer=timer: timer.set_after(0.000_001), events)
+        change(timer)
+        assert seen(poll, events, timeout=0) == []
+        timer.close()
+        assert list(poll.registry) == []
+
+
+def test_a_handler_that_polls_has_seen_its_own_batch(poll) -> None:
+    events, told = Events(8), []
+    first, second = Timer.after(1000, once=True), Timer.after(1000, once=True)
+    poll.registry.register(first, Token(1), R)
+    poll.registry.register(second, Token(2), R)
+
+    def handle(*_: object) -> None:
+        second.set_after(0)
+        told.extend(seen(poll, events))
+        raise Boom
+
+    signal.signal(signal.SIGUSR1, handle)
+    interrupted(poll, lambda: first.set_after(0.000_001), events)
+    while list(poll.registry):
+        told += seen(poll, events)
+    assert told.count(2) == 1
+    assert told.count(1) <= 1
 
 
 def test_signals_are_told_once(backend, poll, events) -> None:

@@ -502,6 +502,29 @@ def test_a_timer_is_only_readable(selector: InPython) -> None:
     assert selector.select(WAIT) == [(key, EVENT_READ)]
 
 
+def test_a_timer_for_a_single_use_has_its_key_until_it_is_unregistered(selector, make) -> None:
+    timer = Timer.after(0, once=True)
+    selector.register(timer, EVENT_READ, "first")
+    assert fileobjs(selector) == [timer]
+    assert list(selector.registry) == []
+    assert selector.unregister(timer).data == "first"
+    with make() as other:
+        timer.set_after(0)
+        other.register(timer, EVENT_READ)
+        assert fileobjs(other) == [timer]
+    assert fileobjs(selector, 0) == []
+
+
+@counts_references
+def test_a_timer_for_a_single_use_is_let_go_of_by_the_queue(selector) -> None:
+    timer = Timer.after(0, once=True)
+    holders = sys.getrefcount(timer)
+    selector.register(timer, EVENT_READ)
+    assert fileobjs(selector) == [timer]
+    selector.unregister(timer)
+    assert sys.getrefcount(timer) == holders
+
+
 def test_signals_are_sources(selector: InPython, backend: str) -> None:
     with Signals(signal.SIGUSR1, backend=backend) as signals:
         key = selector.register(signals, EVENT_READ)

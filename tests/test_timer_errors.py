@@ -209,3 +209,15 @@ def test_the_repr_says_what_never_comes(poll, seconds, is_registered) -> None:
         timer.close()
     every = Timer.every(seconds)
     assert repr(every).startswith("<Timer at a time beyond the clock")
+
+
+def test_the_limit_says_how_many_timers_are_over(poll) -> None:
+    register = poll.registry.register
+    for token in range(1_048_575):
+        register(Timer.after(0 if token < 3 else 1000), token, R)
+    assert len(list(poll.poll(timeout=0))) == 3
+    with pytest.raises(OSError, match=r"1,048,575 registrations, the limit; 3 of them") as caught:
+        register(Timer.after(1), 1, R)
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="once=True"):
+        register(Timer.after(1), 1, R)

@@ -53,18 +53,20 @@ enum entry { ENTRY_READINESS = 20, ENTRY_READ = 26, ENTRY_GENERATION = 32, READY
 typedef struct selector selector;
 typedef struct watch watch;
 
-/* What one wait hands over. Only the selector writes it, but for the bits that say what was read.
- */
-typedef struct {
-    uint64_t *ready;   /* entries */
-    int taken;         /* how many entries of the kernel's own selector_raw can show */
-    int64_t remaining; /* nanoseconds of the timeout that an EINTR left; -1: no timeout */
-} batch;
-
 typedef struct {
     uint32_t index; /* 0: none */
     uint32_t generation;
 } registration_id;
+
+/* What one wait hands over. Only the selector writes it, but for the bits that say what was read.
+ */
+typedef struct {
+    uint64_t *ready;        /* entries */
+    registration_id *spent; /* timers for a single use that it reports: not registered any more */
+    int spent_count;
+    int taken;         /* how many entries of the kernel's own selector_raw can show */
+    int64_t remaining; /* nanoseconds of the timeout that an EINTR left; -1: no timeout */
+} batch;
 
 /* A timer; what it is set to stands here while it is not registered. Times are nanoseconds of
  * monotonic(), in clock.h; INT64_MAX is never. One call at a time uses a timer. */
@@ -74,7 +76,13 @@ typedef struct {
     int64_t deadline; /* of its next occurrence */
     int64_t period;   /* 0: it occurs once */
     uint64_t expirations;
+    int once; /* a set of ONCE_ bits */
 } timer;
+
+/* A timer for a single use is registered until a batch reports it. It is as if it had not occurred,
+ * and still registered, for who changes or sets it before that is read. COUNTED is the selector's.
+ */
+enum once { ONCE_IS = 1, ONCE_COUNTED = 2 };
 
 enum what { REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME };
 

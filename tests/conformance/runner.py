@@ -21,6 +21,7 @@ import readiness  # noqa: F401
 import registering  # noqa: F401
 import sharing  # noqa: F401
 import signals  # noqa: F401
+import single_use  # noqa: F401
 import timers  # noqa: F401
 import timing  # noqa: F401
 import triggers  # noqa: F401

@@ -133,6 +133,10 @@ int unlock(selector *s, int result);
  * kept for those that are due; (locked) puts them there; (locked) prepares for somebody who looks
  * at the descriptor. */
 void timer_change(selector *s, change *c);
+
+/* Before one is registered here: another selector, not locked, lets go of one that it reported. */
+void timer_let_go(const selector *s, timer *t);
+
 bool timers_any(selector *s);
 int64_t timers_limit(selector *s, room *b, int64_t timeout);
 void timers_put(selector *s, room *b);

@@ -24,6 +24,7 @@ enum kind {
     KIND_OTHER,
     KIND_WAKER,
     KIND_TIMER,
+    KIND_SPENT, /* a timer for a single use, whose event stands in a batch */
     KIND_WATCH
 };
 
@@ -144,6 +145,11 @@ static inline registration_id id_of(registrations *t, uint32_t index) {
     return (registration_id){index, t->at[index].generation};
 }
 
+static inline void count_live(registrations *t) {
+    if (++t->live > t->most)
+        t->most = t->live;
+}
+
 /* A place for a registration, with a generation of its own; not yet found by fd. */
 static inline int64_t registration_new(registrations *t, int fd, uint64_t token, uint32_t interest,
                                        uint32_t trigger) {
@@ -165,8 +171,7 @@ static inline int64_t registration_new(registrations *t, int fd, uint64_t token,
                                   .trigger = trigger & 7,
                                   .kind = KIND_UNKNOWN};
     next_generation(&t->at[index]);
-    if (++t->live > t->most)
-        t->most = t->live;
+    count_live(t);
     return index;
 }
 
@@ -186,7 +191,7 @@ static inline void registration_end(registrations *t, uint32_t index) {
     registration *r = &t->at[index];
     if (r->fd >= 0 && (uint32_t)r->fd < t->extent_by_fd && t->by_fd[r->fd] == index)
         t->by_fd[r->fd] = 0;
-    t->live--;
+    t->live -= r->kind != KIND_SPENT;
     r->kind = KIND_FREE;
     r->place = t->free_index;
     t->free_index = index;
@@ -279,6 +284,35 @@ static inline room *room_new(registrations *t, selector *s, int capacity, size_t
     return b;
 }
 
+/* Ends what a batch has reported for the last time: nobody reads it any more. */
+static inline void room_end_spent(registrations *t, room *b) {
+    for (int i = 0; i < b->seen.spent_count; i++) {
+        registration_id id = b->seen.spent[i];
+        if (t->at[id.index].kind == KIND_SPENT && t->at[id.index].generation == id.generation)
+            registration_end(t, id.index);
+    }
+    b->seen.spent_count = 0;
+}
+
+/* Ends a registration when its batch is over. Where there is no memory it stays. */
+static inline void room_spend(registrations *t, room *b, registration *r) {
+    if (!b->seen.spent)
+        b->seen.spent = malloc((size_t)b->capacity * sizeof *b->seen.spent);
+    if (!b->seen.spent)
+        return;
+    b->seen.spent[b->seen.spent_count++] = id_of(t, index_of(t, r));
+    r->kind = KIND_SPENT;
+    t->live--;
+}
+
+/* It was not reported after all. */
+static inline void registration_unspend(registrations *t, uint32_t index) {
+    if (t->at[index].kind != KIND_SPENT)
+        return;
+    t->at[index].kind = KIND_TIMER;
+    count_live(t);
+}
+
 /* (locked) */
 static inline void room_leave(registrations *t, const room *b) {
     room **link = &t->rooms;
@@ -289,6 +323,7 @@ static inline void room_leave(registrations *t, const room *b) {
 
 static inline void room_free(room *b) {
     free(b->seen.ready);
+    free(b->seen.spent);
     free(b->entries);
     free(b);
 }

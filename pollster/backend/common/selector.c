@@ -292,6 +292,9 @@ void change_one(selector *s, change *c) {
 }
 
 int selector_apply(selector *s, change *changes, int n) {
+    for (int i = 0; i < n; i++)
+        if (changes[i].timer && changes[i].what == REGISTER)
+            timer_let_go(s, changes[i].timer);
     int result = lock_open(s);
     if (result < 0)
         return result;
@@ -311,7 +314,8 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
     int result = lock(s);
     if (result < 0)
         return result;
-    if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE)
+    if (index >= s->all.extent || s->all.at[index].kind == KIND_FREE ||
+        s->all.at[index].kind == KIND_SPENT)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
     *out = (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger,
@@ -368,6 +372,7 @@ void batch_free(batch *seen) {
     room *b = (room *)seen;
     selector *s = b->owner;
     if (lock(s) == 0) {
+        room_end_spent(&s->all, b);
         room_leave(&s->all, b);
         unlock(s, 0);
     }
@@ -385,6 +390,11 @@ static void count_turn(selector *s, const room *b, int result, bool ends) {
 }
 
 static int wait_open(selector *s, room *b, int64_t timeout) {
+    if (b->seen.spent_count) {
+        pthread_mutex_lock(&s->all.lock);
+        room_end_spent(&s->all, b);
+        pthread_mutex_unlock(&s->all.lock);
+    }
     int64_t deadline = timeout > 0 ? deadline_after(timeout) : 0;
     for (int turn = 1;; turn++) {
         b->places = b->capacity;
@@ -450,7 +460,7 @@ static void put_back(selector *s, uint64_t entry) {
     const registration before = *r;
     if (r->kind == KIND_WAKER)
         kernel_wake_again(s, r);
-    else if (r->kind == KIND_TIMER)
+    else if (r->kind == KIND_TIMER || r->kind == KIND_SPENT)
         timer_put_back(s, index);
     else if (r->kind == KIND_WATCH)
         watch_put_back(s, index);
@@ -459,12 +469,13 @@ static void put_back(selector *s, uint64_t entry) {
 }
 
 int selector_put_back(batch *seen) {
-    const room *b = (room *)seen;
+    room *b = (room *)seen;
     int result = lock_open(b->owner);
     if (result < 0)
         return result;
     for (int i = 0; i < b->filled; i++)
         put_back(b->owner, b->seen.ready[i]);
+    room_end_spent(&b->owner->all, b);
     return unlock(b->owner, 0);
 }
 

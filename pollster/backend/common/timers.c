@@ -67,6 +67,38 @@ static void leave_tables(const selector *s, timer *t) {
     t->expirations = state->expirations;
 }
 
+/* One for a single use that was reported: it is not registered any more, unless its event was not
+ * read (`unread` says whether that counts). Its place may be another's by now. */
+static void catch_up(selector *s, timer *t, bool unread) {
+    const registration *r = &s->all.at[t->made.index];
+    bool same = r->generation == t->made.generation;
+    if (!t->once || (same && r->kind == KIND_TIMER) ||
+        (same && r->kind == KIND_SPENT && unread && is_unread(&s->all, r)))
+        return;
+    if (same && r->kind == KIND_SPENT) {
+        leave_tables(s, t);
+    } else {
+        t->deadline = NEVER;
+        t->period = 0;
+        t->expirations = !(t->once & ONCE_COUNTED);
+    }
+    t->owner = NULL;
+}
+
+void timer_let_go(const selector *s, timer *t) {
+    selector *owner = t->owner;
+    if (!owner || owner == s || !t->once || lock_open(owner) < 0)
+        return;
+    if (t->owner == owner)
+        catch_up(owner, t, false);
+    unlock(owner, 0);
+}
+
+/* Its event was not read, and it is to be changed: it is registered as before. */
+static void revive(selector *s, const timer *t) {
+    registration_unspend(&s->all, t->made.index);
+}
+
 /* A timer may leave a selector that was closed without a word to it. */
 static int leave_closed(timer *t) {
     selector *s = t->owner;
@@ -96,6 +128,8 @@ static int add(selector *s, timer *t, const change *c) {
         return result;
     }
     s->timers.at[index].expirations = t->expirations;
+    s->timers.at[index].once = t->once != 0;
+    t->once &= ONCE_IS;
     t->made = id_of(&s->all, (uint32_t)index);
     t->owner = s;
     return 0;
@@ -150,9 +184,27 @@ static void end(selector *s, timer *t) {
     retract(s);
 }
 
+/* What was reported and not read is told once, by the next wait, under whatever token. */
+static void prepare(selector *s, timer *t, const change *c) {
+    registration *r = &s->all.at[t->made.index];
+    if (r->kind != KIND_SPENT)
+        return;
+    revive(s, t);
+    if (c->what != REREGISTER && c->what != RESUME)
+        return;
+    next_generation(r);
+    t->made = id_of(&s->all, t->made.index);
+    timers_hold(&s->timers, t->made.index);
+    timers_take_back(&s->timers, t->made.index, monotonic());
+}
+
 void timer_change(selector *s, change *c) {
     timer *t = c->timer;
     c->result = 0;
+    if (t->owner == s)
+        catch_up(s, t, c->what != REGISTER);
+    if (t->owner == s && c->what != REGISTER)
+        prepare(s, t, c);
     if (c->what == REGISTER) {
         c->result = leave_closed(t);
         if (c->result == 0)
@@ -181,7 +233,10 @@ void timer_put_back(selector *s, uint32_t index) {
     timer_state *state = &s->timers.at[index];
     uint64_t counted = state->expirations;
     int64_t deadline = state->period ? state->deadline - state->period : monotonic();
-    if (set(s, index, deadline, state->period) == 0 && counted)
+    if (set(s, index, deadline, state->period) < 0)
+        return;
+    registration_unspend(&s->all, index);
+    if (counted)
         s->timers.at[index].expirations = counted - 1;
 }
 
@@ -191,9 +246,11 @@ void timer_put_back(selector *s, uint32_t index) {
 static int hold(timer *t, int (*take)(selector *)) {
     selector *s = t->owner;
     int result = s ? take(s) : -ENOENT;
-    if (result < 0 || t->owner == s)
+    if (result < 0)
         return result;
-    return unlock(s, -ENOENT); /* it was deregistered meanwhile */
+    if (t->owner == s)
+        catch_up(s, t, true);
+    return t->owner == s ? 0 : unlock(s, -ENOENT); /* it was deregistered, or is over */
 }
 
 int timer_set(timer *t, int64_t deadline, int64_t period) {
@@ -201,6 +258,7 @@ int timer_set(timer *t, int64_t deadline, int64_t period) {
     if (result < 0)
         return result;
     selector *s = t->owner;
+    revive(s, t);
     result = set(s, t->made.index, deadline, period);
     if (result == 0) {
         registration *r = &s->all.at[t->made.index];
@@ -223,6 +281,8 @@ int64_t timer_expirations(timer *t) {
     uint64_t *counted = &s->timers.at[t->made.index].expirations;
     int64_t expirations = *counted > INT64_MAX ? INT64_MAX : (int64_t)*counted;
     *counted = 0;
+    if (t->once && expirations)
+        t->once |= ONCE_COUNTED;
     unlock(s, 0);
     return expirations;
 }
@@ -268,7 +328,10 @@ void timers_put(selector *s, room *b) {
         timers_settle(t);
         if (timers_next(t) > now)
             break;
-        batch_put(&s->all, b, &s->all.at[t->heap[0].index], READY_READABLE);
+        registration *r = &s->all.at[t->heap[0].index];
+        batch_put(&s->all, b, r, READY_READABLE);
+        if (t->at[t->heap[0].index].once)
+            room_spend(&s->all, b, r);
         timers_occur(t, now);
     }
     if (t->nested)

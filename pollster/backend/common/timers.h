@@ -25,6 +25,7 @@ typedef struct {
     uint32_t stamp; /* of its entry in the heap */
     uint32_t set;   /* the stamp that it was set with last; later where the entry is out of date */
     bool held;      /* it has none, though it may be set */
+    bool once;      /* it is for a single use */
 } timer_state;
 
 typedef struct {

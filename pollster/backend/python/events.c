@@ -108,15 +108,18 @@ int run_handlers(void) {
 #endif
 }
 
-/* Of a batch that nobody has seen, when a handler raises: what it had is told by the next waits. */
-static PyObject *put_back(SelectorObject *self, ReadyObject *ready) {
-    LOCK((PyObject *)ready)
-        if (ready->count && !ready->waiting)
+/* Of a batch that nobody has seen, when a handler raises: what it had is told by the next waits.
+ * Not where the handler has waited with it. */
+static void put_back(SelectorObject *self, ReadyObject *ready, uint32_t turn, PyObject *over) {
+    LOCK2((PyObject *)ready, (PyObject *)self)
+        if (ready->turn == turn && ready->count) {
+            if (over)
+                keep_spent(self, ready->batch, over);
             self->calls->put_back(ready->batch);
+        }
         ready->count = 0;
         ready->turn++;
-    UNLOCK
-    return NULL;
+    UNLOCK2
 }
 
 PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) {
@@ -131,14 +134,26 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
         Py_BEGIN_ALLOW_THREADS
             result = self->calls->wait(batch, limit);
         Py_END_ALLOW_THREADS
+        uint32_t turn;
+        PyObject *over = NULL;
+        if (result > 0 && batch->spent_count) {
+            LOCK((PyObject *)self)
+                over = let_go_spent(self, batch);
+            UNLOCK
+        }
         LOCK((PyObject *)ready)
             if (result > 0)
                 ready->count = result;
             limit = batch->remaining; /* from here on another wait may have the batch replaced */
             ready->waiting = false;
+            turn = ready->turn;
         UNLOCK
-        if (result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0)
-            return put_back(self, ready);
+        bool raised = result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0;
+        if (raised)
+            put_back(self, ready, turn, over);
+        Py_XDECREF(over);
+        if (raised)
+            return NULL;
         if (result >= 0)
             return Py_NewRef((PyObject *)ready);
         if (result != -EINTR)

@@ -169,6 +169,14 @@ void prefetch_event(const SelectorObject *self, uint64_t entry);
  * second also where others were faster, or have not noted yet what they did. */
 void renew(SelectorObject *self, registration_id made);
 void renew_paused(SelectorObject *self, const change *c, PyObject *source);
+void renew_source(SelectorObject *self, registration_id made, PyObject *source);
+
+/* A list of the sources of timers that were reported for the last time: they are kept no longer.
+ * NULL: no memory, and no exception; they are kept. */
+PyObject *let_go_spent(SelectorObject *self, const batch *b);
+
+/* Keeps them again: their batch is put back. */
+void keep_spent(SelectorObject *self, const batch *b, PyObject *list);
 
 /* timers.c. The timer that a source is, or NULL. To change one takes the source, for the length of
  * the call: so one selector gets it, and the source knows whose it is. An errno, negative, where

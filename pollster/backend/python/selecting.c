@@ -124,7 +124,13 @@ PyObject *wait_for_keys(KeyedObject *self, int64_t limit) {
         if (run_handlers() < 0)
             break;
     }
-    PyObject *list = NULL;
+    PyObject *list = NULL, *over = NULL;
+    if (result > 0 && batch->spent_count) {
+        LOCK((PyObject *)selector)
+            over = let_go_spent(selector, batch);
+        UNLOCK
+        Py_XDECREF(over);
+    }
     if (result >= 0)
         list = pairs_of(self, batch, result);
     else if (result != -EINTR)

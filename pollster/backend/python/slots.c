@@ -108,6 +108,42 @@ void renew(SelectorObject *self, registration_id made) {
         self->slots[made.index].generation = made.generation;
 }
 
+/* Also where the source was let go of already. */
+void renew_source(SelectorObject *self, registration_id made, PyObject *source) {
+    renew(self, made);
+    slot *s = made.index < self->extent ? &self->slots[made.index] : NULL;
+    if (s && s->token && s->generation == made.generation && !s->source && !self->ended)
+        s->source = Py_NewRef(source);
+}
+
+static slot *spent_slot(SelectorObject *self, registration_id id) {
+    slot *s = id.index < self->extent ? &self->slots[id.index] : NULL;
+    return s && s->token && s->generation == id.generation ? s : NULL;
+}
+
+PyObject *let_go_spent(SelectorObject *self, const batch *b) {
+    PyObject *list = PyList_New(b->spent_count);
+    if (!list)
+        PyErr_Clear();
+    for (int i = 0; list && i < b->spent_count; i++) {
+        slot *s = spent_slot(self, b->spent[i]);
+        PyObject *source = s && s->source ? s->source : Py_NewRef(Py_None);
+        if (source != Py_None)
+            s->source = NULL;
+        PyList_SetItem(list, i, source);
+    }
+    return list;
+}
+
+void keep_spent(SelectorObject *self, const batch *b, PyObject *list) {
+    for (int i = 0; i < b->spent_count && !self->ended; i++) {
+        PyObject *source = PyList_GetItem(list, i);
+        slot *s = spent_slot(self, b->spent[i]);
+        if (s && !s->source && source != Py_None)
+            s->source = Py_NewRef(source);
+    }
+}
+
 void renew_paused(SelectorObject *self, const change *c, PyObject *source) {
     const slot *s = &self->slots[c->made.index];
     if (s->token && s->source &&

@@ -90,10 +90,39 @@ static PyObject *timer_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
     return new_timer((PyObject *)type, NEVER, 0);
 }
 
-static PyObject *timer_after(PyObject *type, PyObject *seconds) {
+/* The arguments (time[, *, once=False]). */
+static int read_once(const char *name, PyObject *const *arguments, Py_ssize_t count,
+                     PyObject *names) {
+    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
+    if (count != 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes exactly one argument and perhaps once=True",
+                     name);
+        return -1;
+    }
+    if (named == 0)
+        return 0;
+    PyObject *given = PyTuple_GetItem(names, 0);
+    if (named > 1 || PyUnicode_CompareWithASCIIString(given, "once") != 0) {
+        PyErr_Format(PyExc_TypeError, "%s() takes no keyword but once", name);
+        return -1;
+    }
+    return PyObject_IsTrue(arguments[1]);
+}
+
+static PyObject *new_timer_once(PyObject *type, int64_t deadline, int once) {
+    PyObject *made = new_timer(type, deadline, 0);
+    if (made && once)
+        ((TimerObject *)made)->timer.once = ONCE_IS;
+    return made;
+}
+
+static PyObject *timer_after(PyObject *type, PyObject *const *arguments, Py_ssize_t count,
+                             PyObject *names) {
     int64_t deadline;
-    return read_delay((PyTypeObject *)type, seconds, &deadline) < 0 ? NULL
-                                                                    : new_timer(type, deadline, 0);
+    int once = read_once("after", arguments, count, names);
+    if (once < 0 || read_delay((PyTypeObject *)type, arguments[0], &deadline) < 0)
+        return NULL;
+    return new_timer_once(type, deadline, once);
 }
 
 static PyObject *timer_every(PyObject *type, PyObject *seconds) {
@@ -103,10 +132,13 @@ static PyObject *timer_every(PyObject *type, PyObject *seconds) {
     return new_timer(type, deadline, every);
 }
 
-static PyObject *timer_at(PyObject *type, PyObject *seconds) {
+static PyObject *timer_at(PyObject *type, PyObject *const *arguments, Py_ssize_t count,
+                          PyObject *names) {
     int64_t deadline;
-    return read_moment((PyTypeObject *)type, seconds, &deadline) < 0 ? NULL
-                                                                     : new_timer(type, deadline, 0);
+    int once = read_once("at", arguments, count, names);
+    if (once < 0 || read_moment((PyTypeObject *)type, arguments[0], &deadline) < 0)
+        return NULL;
+    return new_timer_once(type, deadline, once);
 }
 
 /* Whose it is, held: another thread may register it with another one. */
@@ -130,7 +162,8 @@ static PyObject *set_timer(PyObject *object, int64_t deadline, int64_t every) {
         made = self->timer.made;
         if (self->timer.owner)
             result = self->selector->calls->timer_set(&self->timer, deadline, every);
-        if (!self->timer.owner) {
+        if (!self->timer.owner) { /* by now */
+            result = 0;
             self->timer.deadline = deadline;
             self->timer.period = every;
             self->timer.expirations = 0;
@@ -143,7 +176,7 @@ static PyObject *set_timer(PyObject *object, int64_t deadline, int64_t every) {
         result = 0;
     if (selector && result == 0) {
         LOCK((PyObject *)selector)
-            renew(selector, made);
+            renew_source(selector, made, object);
         UNLOCK
     }
     return finish(selector, result, "the timer can't be set");
@@ -156,6 +189,9 @@ static PyObject *timer_set_after(PyObject *self, PyObject *seconds) {
 
 static PyObject *timer_set_every(PyObject *self, PyObject *seconds) {
     int64_t deadline, every;
+    if (((TimerObject *)self)->timer.once)
+        return PyErr_Format(PyExc_ValueError,
+                            "%R is for a single use and can't repeat: make another one", self);
     return read_period(Py_TYPE(self), seconds, &deadline, &every) < 0
                ? NULL
                : set_timer(self, deadline, every);
@@ -200,13 +236,14 @@ static PyObject *timer_count(PyObject *object, PyObject *nothing) {
     (void)nothing;
     TimerObject *self = (TimerObject *)object;
     SelectorObject *selector = NULL;
-    int64_t expirations;
+    int64_t expirations = 0;
     LOCK(object)
-        if (self->timer.owner) {
+        if (self->timer.owner)
             expirations = self->selector->calls->timer_expirations(&self->timer);
+        if (self->timer.owner) {
             if (expirations < 0)
                 selector = held(self);
-        } else {
+        } else { /* by now */
             expirations = (int64_t)self->timer.expirations;
             self->timer.expirations = 0;
         }
@@ -253,9 +290,9 @@ static void timer_dealloc(PyObject *object) {
 }
 
 static PyMethodDef timer_methods[] = {
-    {"after", timer_after, METH_O | METH_CLASS, AFTER_DOC},
+    {"after", METHOD(timer_after), METH_FASTCALL | METH_KEYWORDS | METH_CLASS, AFTER_DOC},
     {"every", timer_every, METH_O | METH_CLASS, EVERY_DOC},
-    {"at", timer_at, METH_O | METH_CLASS, AT_DOC},
+    {"at", METHOD(timer_at), METH_FASTCALL | METH_KEYWORDS | METH_CLASS, AT_DOC},
     {"set_after", timer_set_after, METH_O, SET_AFTER_DOC},
     {"set_every", timer_set_every, METH_O, SET_EVERY_DOC},
     {"set_at", timer_set_at, METH_O, SET_AT_DOC},

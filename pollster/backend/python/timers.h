@@ -3,17 +3,23 @@
 #define POLLSTER_PYTHON_TIMERS_H
 
 #define AFTER_DOC                                                                                  \
-    "after($type, seconds, /)\n--\n\n"                                                             \
+    "after($type, seconds, /, *, once=False)\n--\n\n"                                              \
     "Returns a timer that expires once, so many seconds from now.\n\n"                             \
     "Parameters: `seconds`, a number or a `timedelta`, rounded up to a nanosecond; 0 is at "       \
     "once,\n"                                                                                      \
     "infinity is never. The time counts from this call, registered or not.\n\n"                    \
+    "`once`: for a single use. It is registered until a poll has reported it, and then no more, "  \
+    "by\n"                                                                                         \
+    "itself; the Poll lets go of it.\n\n"                                                          \
     "Raises `ValueError` for what is negative or NaN, `TypeError` for other types.\n\n"            \
     ">>> from pollster import Interest, Poll, Timer, Token\n"                                      \
     ">>> with Poll() as poll:\n"                                                                   \
     "...     poll.registry.register(Timer.after(0.001), Token(1), Interest.READABLE)\n"            \
     "...     list(poll.poll())\n"                                                                  \
-    "[<Event Token(1) readable>]\n"
+    "...     poll.registry.register(Timer.after(0.001, once=True), Token(2), Interest.READABLE)\n" \
+    "...     list(poll.poll()), [r.token for r in poll.registry]\n"                                \
+    "[<Event Token(1) readable>]\n"                                                                \
+    "([<Event Token(2) readable>], [Token(1)])\n"
 
 #define EVERY_DOC                                                                                  \
     "every($type, seconds, /)\n--\n\n"                                                             \
@@ -32,9 +38,10 @@
     "(1, True)\n"
 
 #define AT_DOC                                                                                     \
-    "at($type, deadline, /)\n--\n\n"                                                               \
+    "at($type, deadline, /, *, once=False)\n--\n\n"                                                \
     "Returns a timer that expires once, at a time of `time.monotonic()`.\n\n"                      \
     "Parameters: `deadline`, in seconds; one that has passed is at once, infinity is never.\n"     \
+    "`once`: as of `after`.\n"                                                                     \
     "Raises `ValueError` for NaN, `TypeError` for what is not a number.\n\n"                       \
     ">>> from pollster import Interest, Poll, Timer, Token\n"                                      \
     ">>> import time\n"                                                                            \
