@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from pollster import backend as backends
+from pollster._elsewhere import Elsewhere
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend._python import in_c
@@ -15,22 +16,6 @@ from pollster.source import ReadableOnly
 from pollster.stats import Stats
 
 __all__ = ["Poll"]
-
-# What epoll, kqueue and selectors have, and where it is here.
-_ELSEWHERE = {
-    name: f"a Poll has no {name}(): use poll.registry.{method}()"
-    for name, method in {
-        "register": "register",
-        "reregister": "reregister",
-        "modify": "reregister",
-        "deregister": "deregister",
-        "unregister": "deregister",
-        "batch": "batch",
-    }.items()
-} | {
-    "select": "a Poll has no select(): use poll.poll(timeout=seconds)",
-    "control": "a Poll has no control(): use poll.registry and poll.poll(timeout=seconds)",
-}
 
 
 class Poll(_python.Poll, ReadableOnly, Uncopied):
@@ -137,10 +122,17 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         """
         self._selector.close()
 
-    if not TYPE_CHECKING:  # to them each of these would exist
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise AttributeError(_ELSEWHERE.get(name) or f"a Poll has no attribute {name!r}")
+    if not TYPE_CHECKING:  # as other libraries call it
+        register = Elsewhere("a Poll has no register(): use poll.registry.register()")
+        reregister = Elsewhere("a Poll has no reregister(): use poll.registry.reregister()")
+        modify = Elsewhere("a Poll has no modify(): use poll.registry.reregister()")
+        deregister = Elsewhere("a Poll has no deregister(): use poll.registry.deregister()")
+        unregister = Elsewhere("a Poll has no unregister(): use poll.registry.deregister()")
+        batch = Elsewhere("a Poll has no batch(): use poll.registry.batch()")
+        select = Elsewhere("a Poll has no select(): use poll.poll(timeout=seconds)")
+        control = Elsewhere(
+            "a Poll has no control(): use poll.registry and poll.poll(timeout=seconds)"
+        )
 
     def __del__(self) -> None:
         if hasattr(self, "_selector"):

@@ -10,6 +10,7 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
+from pollster._elsewhere import Elsewhere
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend._python import in_c
@@ -26,13 +27,6 @@ _READABLE = Interest.READABLE
 _LEVEL = Trigger.LEVEL
 CHANGES = ("register", "reregister", "deregister", "pause", "resume")  # as selector.h numbers them
 REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME = range(5)
-
-# What epoll and selectors have, and what it is called here.
-_ELSEWHERE = {
-    "modify": "a Registry has no modify(): use reregister()",
-    "unregister": "a Registry has no unregister(): use deregister()",
-    "poll": "a Registry has no poll(): use that of its Poll",
-}
 
 
 class _Fields(NamedTuple):
@@ -305,10 +299,10 @@ class Registry(_python.Registry, Uncopied):
         kinds = Interest(view.interest), Trigger(view.trigger)
         return Registration(source, Token(view.token), *kinds, bool(view.paused))
 
-    if not TYPE_CHECKING:  # to them each of these would exist
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise AttributeError(_ELSEWHERE.get(name) or f"a Registry has no attribute {name!r}")
+    if not TYPE_CHECKING:  # as other libraries call it
+        modify = Elsewhere("a Registry has no modify(): use reregister()")
+        unregister = Elsewhere("a Registry has no unregister(): use deregister()")
+        poll = Elsewhere("a Registry has no poll(): use that of its Poll")
 
     def __repr__(self) -> str:
         selector = self._selector
