@@ -330,7 +330,10 @@ def test_without_user_events_and_descriptors_opening_leaks_nothing(
 @pytest.mark.parametrize(
     ("number", "says"),
     [
-        (errno.ENOSPC, "the limit of watched descriptors is reached; deregister some"),
+        (
+            errno.ENOSPC,
+            "the limit of watched descriptors, or of registrations, is reached; deregister some",
+        ),
         (errno.ENOMEM, "the kernel has no memory for it"),
         (errno.ELOOP, "queues are nested too deeply"),
     ],

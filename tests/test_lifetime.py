@@ -16,6 +16,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 def run(name: str, *arguments: str) -> str:
     """Runs a program, with memory that is overwritten when it is freed; returns what it said."""
     environment = {**os.environ, "MALLOC_PERTURB_": "165", "PYTHONMALLOC": "debug"}
+    environment.pop("PYTHONSAFEPATH", None)  # they import what stands beside them
     done = subprocess.run(
         [sys.executable, str(PROGRAMS / name), *arguments],
         env=environment,
