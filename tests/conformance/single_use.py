@@ -38,11 +38,12 @@ def fetched(world: World, timer: Timer) -> Events:
 
 @case("R17", "once: its registration ends with its event, also where nobody reads it")
 def _(world: World) -> None:
-    for make in (
+    ways: tuple[Callable[[], Timer], ...] = (
         lambda: Timer.after(0, once=True),
         lambda: Timer.after(0.001, once=True),
         lambda: Timer.at(time.monotonic(), once=True),
-    ):
+    )
+    for make in ways:
         for read in (True, False):
             timer = make()
             holders = count(timer)
