@@ -195,10 +195,17 @@ def inside(interpreter, code):
 """
 
 interpreters = pytest.mark.skipif(not CPYTHON, reason="only CPython has several interpreters")
+LATER = pytest.param(
+    "later",
+    marks=pytest.mark.skipif(
+        sys.version_info[:2] == (3, 12),
+        reason="on CPython 3.12 it ends in a bad memory access, and it is not known whose fault it is",
+    ),
+)
 
 
 @interpreters
-@pytest.mark.parametrize("when", ["first", "later"])
+@pytest.mark.parametrize("when", ["first", LATER])
 def test_an_interpreter_that_shares_the_gil_has_a_copy_of_its_own(backend, when) -> None:
     is_first = when == "first"
     out = run(
@@ -224,7 +231,7 @@ check(pollster, backend)
 
 
 @interpreters
-@pytest.mark.parametrize("when", ["first", "later"])
+@pytest.mark.parametrize("when", ["first", LATER])
 def test_an_isolated_interpreter_is_told_why_it_can_not(backend, when) -> None:
     """From 3.12 on it has a GIL of its own, and is none that cffi can be loaded in."""
     is_first = when == "first"
