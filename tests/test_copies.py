@@ -199,7 +199,7 @@ LATER = pytest.param(
     "later",
     marks=pytest.mark.skipif(
         sys.version_info[:2] == (3, 12),
-        reason="on CPython 3.12 it ends in a bad memory access, and it is not known whose fault it is",
+        reason="CPython 3.12 ends in a bad memory access here; whose fault it is is not known",
     ),
 )
 
