@@ -6,6 +6,7 @@ asyncio's own way is taken. Nothing else of pollster imports this module, or asy
 """
 
 import asyncio
+import errno
 import os
 import sys
 from asyncio import unix_events
@@ -25,11 +26,7 @@ _Ts = TypeVarTuple("_Ts")
 if TYPE_CHECKING:
 
     class _Base(asyncio.SelectorEventLoop):
-        """What this rests on in asyncio, 3.11 to 3.15, besides what is documented."""
-
-        _selector: PollsterSelector
-        _csock: object
-        _ssock: object
+        """What of asyncio this rests on besides what is documented, 3.11 to 3.15: methods."""
 
         def _make_self_pipe(self) -> None: ...
         def _close_self_pipe(self) -> None: ...
@@ -39,9 +36,15 @@ if TYPE_CHECKING:
 else:
     _Base = asyncio.SelectorEventLoop
 
+_OF_WAKING = "_make_self_pipe", "_close_self_pipe", "_write_to_self"
+_OF_CHILDREN = "_process_exited", "_wait"
 _SubprocessTransport: Any = getattr(unix_events, "_UnixSubprocessTransport", None)
+_MISSING = [name for name in _OF_WAKING if not hasattr(_Base, name)]
+_MISSING_OF_CHILDREN = [name for name in _OF_CHILDREN if not hasattr(_SubprocessTransport, name)]
 # Without the GIL nothing orders the flag below and the queue of callbacks.
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+# A kernel that can't watch processes, or a system that forbids it.
+_CAN_NOT_WATCH = errno.ENOSYS, errno.EPERM, errno.EACCES
 
 
 class EventLoop(_Base):
@@ -63,11 +66,15 @@ class EventLoop(_Base):
 
     _waker: Waker | None = None  # none where asyncio does not ask for one: then it wakes itself
     _woken = False  # from a wake until the loop has seen it
+    _has_pipe = False  # asyncio's pair of sockets, which is
+    _ssock: object = None
+    _csock: object = None
     _can_watch: bool | None = None  # processes, on this kernel; unknown before the first
 
     def __init__(self, selector: PollsterSelector | None = None) -> None:
         self._watched: set[Process] = set()
-        super().__init__(PollsterSelector() if selector is None else selector)
+        self._own_selector = PollsterSelector() if selector is None else selector
+        super().__init__(self._own_selector)
 
     def run_forever(self) -> None:
         """Runs until `stop()`."""
@@ -84,21 +91,30 @@ class EventLoop(_Base):
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Has a callback called by the loop when a signal comes. Raises what asyncio raises."""
         # Signals' numbers come through asyncio's own pipe, which only they need.
-        if self._waker is not None and self._csock is None and not self.is_closed():
-            super()._make_self_pipe()
-        super().add_signal_handler(sig, callback, *args)
+        if self._waker is None or self._has_pipe or self.is_closed():
+            super().add_signal_handler(sig, callback, *args)
+            return
+        super()._make_self_pipe()
+        try:
+            super().add_signal_handler(sig, callback, *args)
+        except BaseException:  # not the main thread, no signal
+            super()._close_self_pipe()
+            raise
+        self._has_pipe = True
 
     def _make_self_pipe(self) -> None:
-        self._ssock = self._csock = None
-        self._waker = Waker(self._selector.registry, 0)
+        if _MISSING:
+            super()._make_self_pipe()
+            return
+        self._waker = Waker(self._own_selector.registry, 0)
         handle = asyncio.Handle(self._see_wake, (), self)
-        self._selector.register(self._waker, EVENT_READ, (handle, None))
+        self._own_selector.register(self._waker, EVENT_READ, (handle, None))
 
     def _close_self_pipe(self) -> None:
-        if self._ssock is not None:
-            super()._close_self_pipe()
         if self._waker is not None:
             self._waker.close()
+        if self._waker is None or self._has_pipe:
+            super()._close_self_pipe()
 
     def _write_to_self(self) -> None:
         if self._waker is None:
@@ -121,7 +137,7 @@ class EventLoop(_Base):
     async def _make_subprocess_transport(
         self, protocol: Any, args: Any, shell: bool, *pipes: Any, extra: Any = None, **kwargs: Any
     ) -> Any:
-        if _SubprocessTransport is None or not self._can_watch_processes():
+        if _MISSING_OF_CHILDREN or not self._can_watch_processes():
             return await super()._make_subprocess_transport(
                 protocol, args, shell, *pipes, extra=extra, **kwargs
             )
@@ -146,27 +162,30 @@ class EventLoop(_Base):
         return transport
 
     def _can_watch_processes(self) -> bool:
+        """Asks the kernel before there is a child that could be lost."""
         if self._can_watch is None:
             try:
-                Process(os.getpid(), backend=self._selector._poll.backend).close()
-            except OSError:  # Linux before 5.3, or forbidden
+                Process(os.getpid(), backend=self._own_selector._poll.backend).close()
+            except OSError as error:
+                if error.errno not in _CAN_NOT_WATCH:
+                    raise
                 self._can_watch = False
             else:
                 self._can_watch = True
         return self._can_watch
 
     def _watch(self, transport: Any) -> None:
-        process = Process(transport.get_pid(), backend=self._selector._poll.backend)
+        process = Process(transport.get_pid(), backend=self._own_selector._poll.backend)
         try:
             handle = asyncio.Handle(self._see_end, (process, transport), self)
-            self._selector.register(process, EVENT_READ, (handle, None))
+            self._own_selector.register(process, EVENT_READ, (handle, None))
         except BaseException:
             process.close()
             raise
         self._watched.add(process)
 
     def _see_end(self, process: Process, transport: Any) -> None:
-        self._selector.unregister(process)
+        self._own_selector.unregister(process)
         self._watched.discard(process)
         process.close()
         self._end(transport, process.pid)
