@@ -47,15 +47,24 @@ class Waker(Uncopied):
         self._waker = selector.ffi.new("waker *")
         selector.promise()
         code = selector.lib.waker_open(selector.handle, self._waker, self._token)
+        self._note()
+        if code < 0:
+            raise self._error(-code)
+
+    def _note(self) -> None:
+        """Has the Poll know it, or closes it.
+
+        By itself, since CPython never leaves a handler far down in a function without memory: it
+        wants an int for where it stands, and those up to 256 need none.
+        """
+        selector, waker = self._selector, self._waker
         try:
-            gone, made = self._waker.gone, self._waker.made
+            gone, made = waker.gone, waker.made
             selector.forget(gone.index, gone.generation)
             selector.keep(made.index, made.generation, self, self._token)
         except BaseException:  # no memory, or a signal's handler
             self.close()
             raise
-        if code < 0:
-            raise self._error(-code)
 
     @property
     def token(self) -> Token:

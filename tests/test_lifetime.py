@@ -24,6 +24,7 @@ def run(name: str, *arguments: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=900,  # one that never ends is named, and the others go on
     )
     return done.stdout if done.returncode == 0 else f"{done.stdout}exit code {done.returncode}"
 

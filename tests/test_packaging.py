@@ -14,7 +14,7 @@ import _cffi_backend
 import pytest
 
 import pollster
-from pollster.backend import NAMES, build
+from pollster.backend import NAMES, TYPES, build
 
 HERE = Path(__file__).parent
 
@@ -25,6 +25,14 @@ def test_the_package_and_its_distribution_have_the_same_version() -> None:
 
 def test_each_back_end_is_built_somewhere_and_looked_for() -> None:
     assert [*build.SYSTEMS] == [*NAMES]
+
+
+def test_each_type_that_is_named_is_made_when_pollster_is_imported() -> None:
+    """Found by a random program of three threads: cffi made one twice, and ended the process."""
+    files = Path(pollster.__file__).parent.rglob("*.py")
+    code = "".join(file.read_text("utf-8") for file in files if file.name != "build.py")
+    named = re.findall(r"ffi\.(?:cast|new|sizeof|typeof)\(\s*\"([^\"]+)\"", code)
+    assert {*named} == {*TYPES}
 
 
 def test_the_lowest_versions_tested_are_the_lowest_allowed() -> None:

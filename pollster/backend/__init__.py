@@ -18,6 +18,20 @@ except ImportError as error:
 __all__ = ["ENVIRONMENT_VARIABLE", "NAMES", "address", "available", "functions", "load", "resolve"]
 
 ENVIRONMENT_VARIABLE = "POLLSTER_BACKEND"
+# Every type that pollster's Python names: each is parsed when it is first used, see `_realize`.
+TYPES = (
+    "change *",
+    "feature[]",
+    "int *",
+    "registration_view *",
+    "selector *",
+    "stats",
+    "stats *",
+    "uint32_t[]",
+    "uint64_t *",
+    "uintptr_t",
+    "waker *",
+)
 NAMES = ("epoll", "kqueue")  # of all that there are; the first that a machine has is its default
 
 
@@ -76,7 +90,28 @@ def _built() -> dict[str, Any]:
         import pollster.backend._kqueue as kqueue
 
         found["kqueue"] = kqueue
+    for module in found.values():
+        _realize(module.ffi, module.lib)
     return found
+
+
+def _realize(ffi: Any, lib: Any) -> None:
+    """Has cffi make its objects for all that a back end declares, while nobody else can.
+
+    It makes each when it is first asked for. What Python runs in between (a finalizer, another
+    thread) may ask for the same one, and cffi then ends the process at an assertion.
+    """
+    for name in dir(lib):
+        value = getattr(lib, name)
+        if callable(value):
+            ffi.typeof(value)
+    for name in (name for kind in ffi.list_types() for name in kind):
+        made = ffi.typeof(name)
+        with suppress(ffi.error):  # one of C's own, whose members cffi does not know
+            ffi.sizeof(made)
+            _ = made.kind == "struct" and made.fields
+    for name in TYPES:
+        ffi.typeof(name)
 
 
 def _why_not(error: ImportError) -> str:
