@@ -195,7 +195,7 @@ def test_with_few_descriptors_each_failure_says_what_and_the_cure(backend, most)
     assert done.stderr == ""
     said = json.loads(done.stdout)
     for check in said["backends"][backend]["checks"]:
-        assert check["ok"] or "close some descriptors or raise the limit" in check["says"]
+        assert check["ok"] or re.search("close some .*raise .*", check["says"])
     assert done.returncode == (0 if said["ok"] else 1)
 
 
