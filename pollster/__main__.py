@@ -7,6 +7,7 @@ names of users or hosts. The exit code is 0 where every check of every back end 
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, cast
@@ -64,8 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("no back end is built here: install pollster again", file=sys.stderr)
         return 1
     found = report(here if options.back_end is None else [options.back_end])
-    print(json.dumps(found, indent=2) if options.json else "\n".join(_lines(found)))
-    return 0 if found["ok"] else 1
+    said = _print(json.dumps(found, indent=2) if options.json else "\n".join(_lines(found)))
+    return 0 if found["ok"] and said else 1
+
+
+def _print(text: str) -> bool:
+    """Prints it; returns whether that could be done. Who reads no further has read enough."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python flushes again when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"the report can't be written: {error.strerror}", file=sys.stderr)
+            return False
+    return True
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -39,22 +39,43 @@ class _Fields(NamedTuple):
 class Registration(_Fields):
     """What is registered: see iteration over `Registry`.
 
-    A tuple of `source`, `token`, `interest` and `trigger`; `paused` says whether it is, and is no
-    part of the tuple.
+    A tuple of `source`, `token`, `interest` and `trigger`. Two more say how it is at the moment and
+    are no part of the tuple. `armed`: what comes is told, without a further call; False for a
+    one-shot that has reported and waits for `reregister` or `resume`, and while it is paused.
+    `paused`: whether `pause` has to do with that.
+
+    >>> import os
+    >>> from pollster import Interest, Poll, Token, Trigger
+    >>> reader, writer = os.pipe()
+    >>> with Poll() as poll:
+    ...     poll.registry.register(writer, Token(1), Interest.WRITABLE, Trigger.ONESHOT)
+    ...     poll.registry.find(writer).armed, len(poll.poll()), poll.registry.find(writer).armed
+    (True, 1, False)
+    >>> os.close(reader), os.close(writer)
+    (None, None)
     """
 
     paused: bool
+    armed: bool
 
     def __new__(
-        cls, source: Any, token: Token, interest: Interest, trigger: Trigger, paused: bool = False
+        cls,
+        source: Any,
+        token: Token,
+        interest: Interest,
+        trigger: Trigger,
+        paused: bool = False,
+        armed: bool = True,
     ) -> Self:
         """Makes one; a program gets them by iteration."""
         made = super().__new__(cls, source, token, interest, trigger)
         made.paused = paused
+        made.armed = armed and not paused
         return made
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()}{', paused' if self.paused else ''}"
+        state = ", paused" if self.paused else "" if self.armed else ", disarmed"
+        return f"{super().__repr__()}{state}"
 
 
 class Registry(_python.Registry, Uncopied):
@@ -297,7 +318,9 @@ class Registry(_python.Registry, Uncopied):
         if not view:
             return None
         kinds = Interest(view.interest), Trigger(view.trigger)
-        return Registration(source, Token(view.token), *kinds, bool(view.paused))
+        return Registration(
+            source, Token(view.token), *kinds, paused=bool(view.paused), armed=bool(view.armed)
+        )
 
     if not TYPE_CHECKING:  # as other libraries call it
         modify = Elsewhere("a Registry has no modify(): use reregister()")

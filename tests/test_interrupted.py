@@ -84,7 +84,9 @@ def test_a_source_is_reported_once_more(poll, unix_pair, events, trigger) -> Non
     poll.registry.register(ours, Token(1), R, trigger)
     interrupted(poll, lambda: peer.send(b"x"), events)
     assert not events
+    assert [one.armed for one in poll.registry] == [True]
     assert seen(poll, events) == [1]
+    assert [one.armed for one in poll.registry] == [trigger in (Trigger.LEVEL, Trigger.EDGE)]
     again = seen(poll, events, timeout=0)
     assert again == ([1] if trigger == Trigger.LEVEL else [])
 

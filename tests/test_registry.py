@@ -34,6 +34,13 @@ R, W = Interest.READABLE, Interest.WRITABLE
 EVERY_TRIGGER = list(Trigger)
 
 
+def state_of(registry: Registry, source: Any) -> tuple[bool, bool, Trigger]:
+    """What the registry shows of a source: armed, paused, and its trigger."""
+    found = registry.find(source)
+    assert found is not None
+    return found.armed, found.paused, found.trigger
+
+
 # Closed sources
 
 
@@ -211,6 +218,49 @@ def test_what_is_registered_is_counted_and_found(poll, fds, unix_pair) -> None:
         assert source not in poll.registry
     assert len(poll.registry) == 2
     inner.close()
+
+
+@pytest.mark.parametrize("trigger", EVERY_TRIGGER)
+@pytest.mark.parametrize("once", [False, True])
+def test_a_timer_is_armed_unless_it_is_paused(poll, trigger, once) -> None:
+    timer = Timer.after(0, once=once)
+    poll.registry.register(timer, Token(1), R, trigger)
+    assert state_of(poll.registry, timer) == (True, False, trigger)
+    poll.registry.pause(timer)
+    assert state_of(poll.registry, timer) == (False, True, trigger)
+    poll.registry.resume(timer)
+    assert state_of(poll.registry, timer) == (True, False, trigger)
+    assert len(poll.poll(timeout=WAIT)) == 1
+    if once:
+        assert timer not in poll.registry
+        return
+    assert state_of(poll.registry, timer) == (True, False, trigger)  # to set it is enough
+    timer.set_after(0)
+    assert len(poll.poll(timeout=WAIT)) == 1
+
+
+def test_a_waker_is_armed_unless_it_is_paused(poll) -> None:
+    waker = Waker(poll.registry, Token(1))
+    for _ in range(2):
+        waker.wake()
+        assert len(poll.poll(timeout=WAIT)) == 1
+        assert state_of(poll.registry, waker) == (True, False, Trigger.EDGE)
+        poll.registry.pause(waker)
+        assert state_of(poll.registry, waker) == (False, True, Trigger.EDGE)
+        poll.registry.resume(waker)
+        assert state_of(poll.registry, waker) == (True, False, Trigger.EDGE)
+
+
+def test_the_repr_of_a_registration_says_when_it_is_not_armed(poll, fds) -> None:
+    _, writer = fds.pipe()
+    poll.registry.register(writer, Token(1), W, Trigger.ONESHOT)
+    shown = "token=Token(1), interest=<Interest.WRITABLE: 2>, trigger=<Trigger.ONESHOT: 2>)"
+    as_is = f"Registration(source={writer}, {shown}"
+    assert [repr(one) for one in poll.registry] == [as_is]
+    poll.poll()
+    assert [repr(one) for one in poll.registry] == [f"{as_is}, disarmed"]
+    poll.registry.pause(writer)
+    assert [repr(one) for one in poll.registry] == [f"{as_is}, paused"]
 
 
 def test_a_registry_is_true_also_while_it_has_nothing(poll) -> None:

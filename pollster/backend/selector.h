@@ -105,6 +105,7 @@ typedef struct {
     uint32_t interest; /* without HANGUP */
     uint32_t trigger;
     uint32_t paused;
+    uint32_t armed; /* what comes is told: it is not paused, and no one-shot that has reported */
     uint64_t token;
 } registration_view;
 

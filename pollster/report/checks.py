@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -49,16 +50,45 @@ def run(backend: str) -> Iterator[Result]:
         except FaultError as fault:
             yield Result(name, False, str(fault))
         except Exception as error:  # whatever a broken machine comes up with is what is looked for
-            yield Result(name, False, f"{type(error).__name__}: {_without_paths(error)}")
+            yield Result(name, False, f"{type(error).__name__}: {_explained(error)}")
         else:
             yield Result(name, True, says)
 
 
-def _without_paths(error: Exception) -> str:
-    """Says what an error says, but for the names of files: those are the user's."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return error.strerror or errno.errorcode.get(error.errno or 0, "")
-    return str(error)
+_PATHS = re.compile(r"""'[^']*/[^']*'|"[^"]*/[^"]*"|(?<![\w)])/[^\s,;:]+""")
+_FORBIDDEN = "this kernel is too old for it, or a sandbox forbids it: allow it there"
+_CURES = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EAGAIN: "end some processes or raise the limit (ulimit -u)",
+    errno.EINVAL: _FORBIDDEN,
+    errno.EMFILE: "close some descriptors or raise the limit (ulimit -n)",
+    errno.ENFILE: "the whole system has too many open files: close some, or raise its limit",
+    errno.ENOENT: "a part of the system's files is missing here: mount /proc, make a /tmp",
+    errno.ENOMEM: "free some memory",
+    errno.ENOSPC: "a limit is reached, see those above: raise it, or free some room",
+    errno.ENOSYS: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "nothing can be written here: set TMPDIR to a folder that can be written",
+}
+
+
+def _explained(error: Exception) -> str:
+    """Says what an error says, but for the names of files, which are the user's; and the cure."""
+    number = error.errno if isinstance(error, OSError) else None
+    says = str(error) if number is None else getattr(error, "strerror", None) or os.strerror(number)
+    cure = _CURES.get(number or 0, "report it")
+    says = _PATHS.sub("(a path)", says)
+    has_cure = cure in says or "raise" in says  # the library says what to raise
+    return says if has_cure else f"{says}; {cure}"
+
+
+@contextlib.contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Names what failed, where an error does not say so itself."""
+    try:
+        yield
+    except OSError as error:
+        raise FaultError(f"{what}: {_explained(error)}") from error
 
 
 def _expect(poll: Poll, what: str, cure: str = "report it") -> None:
@@ -71,7 +101,8 @@ def _expect(poll: Poll, what: str, cure: str = "report it") -> None:
 
 def _registers(backend: str) -> str:
     with Poll(backend=backend) as poll:
-        ours, peer = socket.socketpair()
+        with _step("no socket can be opened"):
+            ours, peer = socket.socketpair()
         with ours, peer:
             poll.registry.register(ours, _ONE, _READABLE)
             if poll.poll(timeout=0):
@@ -85,7 +116,8 @@ def _registers(backend: str) -> str:
 
 
 def _hangs_up(backend: str) -> str:
-    reader, writer = os.pipe()
+    with _step("no pipe can be opened"):
+        reader, writer = os.pipe()
     try:
         with Poll(backend=backend) as poll:
             poll.registry.register(writer, _ONE, Interest.WRITABLE)
@@ -136,9 +168,11 @@ def _counts_signals(backend: str) -> str:
 
 def _sees_a_child_end(backend: str) -> str:
     command = [sys.executable, "-I", "-S", "-c", "raise SystemExit(3)"]
-    with subprocess.Popen(command) as child:
+    with _step("a child can't be started"):
+        started = subprocess.Popen(command)
+    with started as child:
         try:
-            with Poll(backend=backend) as poll, Process(child, backend=backend) as process:
+            with Poll(backend=backend) as poll, _watched(child, backend) as process:
                 poll.registry.register(process, _ONE, _READABLE)
                 _expect(poll, "a child has ended")
                 if process.returncode != 3:
@@ -148,12 +182,18 @@ def _sees_a_child_end(backend: str) -> str:
     return "a child's end and its exit status"
 
 
+def _watched(child: subprocess.Popen[bytes], backend: str) -> Process:
+    with _step("a process can't be watched"):
+        return Process(child, backend=backend)
+
+
 def _sees_a_file_change(backend: str) -> str:
-    with (
-        tempfile.NamedTemporaryFile(buffering=0) as file,
-        Poll(backend=backend) as poll,
-        PathWatch(file.name, backend=backend) as watch,
-    ):
+    with contextlib.ExitStack() as opened:
+        with _step("no file can be made"):
+            file = opened.enter_context(tempfile.NamedTemporaryFile(buffering=0))
+        poll = opened.enter_context(Poll(backend=backend))
+        with _step("a file can't be watched"):
+            watch = opened.enter_context(PathWatch(file.name, backend=backend))
         poll.registry.register(watch, _ONE, _READABLE)
         file.write(b"x")
         _expect(poll, "a file was written")
@@ -167,7 +207,8 @@ def _survives_a_fork(backend: str) -> str:
         return "there is no fork() here"
     with Poll(backend=backend) as poll:
         waker = Waker(poll.registry, _ONE)
-        child = os.fork()
+        with _step("no child can be forked"):
+            child = os.fork()
         if child == 0:
             code = 1
             with contextlib.suppress(BaseException):

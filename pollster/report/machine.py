@@ -120,7 +120,9 @@ def _inotify_in_use() -> tuple[int, int]:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    return [folder / name for name in os.listdir(folder) if name.isdecimal()]
+    with suppress(OSError):
+        return [folder / name for name in os.listdir(folder) if name.isdecimal()]
+    return []
 
 
 def _number_in(file: Path) -> int | None:

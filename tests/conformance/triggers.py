@@ -5,7 +5,7 @@ from gates import FIFO_WRITERS_OF_NETBSD
 from sources import BOUNDED, PIPES, READABLE_KINDS, STREAMS, TWO_WAY, UNIX, WRITABLE_KINDS
 from world import BOTH, READABLE, WRITABLE, R, W, World
 
-from pollster import Token
+from pollster import Token, Trigger
 
 SHOTS = (ONESHOT, EDGE_ONESHOT)
 EDGED = (EDGE, EDGE_ONESHOT)
@@ -135,6 +135,44 @@ def _(world: World) -> None:
     world.reregister(ours, 1, R | W)
     world.expect({1: BOTH})
     world.again()
+
+
+@case("R4", "the registry shows whether a source is armed, and paused", kinds=READABLE_KINDS)
+def _(world: World) -> None:
+    ours, peer = world.reader()
+    registry = world.poll.registry
+
+    def shown() -> tuple[bool, bool, Trigger]:
+        found = registry.find(ours.source)
+        assert found is not None
+        return found.armed, found.paused, found.trigger
+
+    def after_an_event() -> tuple[bool, bool, Trigger]:
+        return world.trigger not in SHOTS, False, world.trigger
+
+    ready, paused = (True, False, world.trigger), (False, True, world.trigger)
+    world.register(ours, 1, R)
+    assert shown() == ready
+    peer.send(b"x")
+    world.expect({1: READABLE})
+    assert shown() == after_an_event()
+    world.reregister(ours, 2, R)
+    assert shown() == ready
+    world.expect({2: READABLE})
+    assert shown() == after_an_event()
+    with registry.batch() as changes:
+        world.pause(ours, changes.pause)
+    assert shown() == paused
+    with registry.batch() as changes:
+        world.resume(ours, changes.resume)
+    assert shown() == ready
+    world.expect({2: READABLE})
+    world.pause(ours)
+    assert shown() == paused
+    world.reregister(ours, 2, R)
+    assert shown() == ready
+    world.expect({2: READABLE})
+    assert shown() == after_an_event()
 
 
 @case("R4", "a disabled source stays so when it is closed", kinds=STREAMS, triggers=SHOTS)

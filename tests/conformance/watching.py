@@ -10,7 +10,14 @@ from children import in_child
 from watches import HAPPENINGS, RULES, Happening
 from world import ONESHOTS, READABLE, R, W, World, batch_of, descriptors
 
-from pollster import AlreadyRegisteredError, Events, NotRegisteredError, Process, Token
+from pollster import (
+    AlreadyRegisteredError,
+    Events,
+    NotRegisteredError,
+    Process,
+    Token,
+    Trigger,
+)
 
 LEVEL_ONLY = (LEVEL,)
 REPEATED = ("signals", "path")  # a process ends once
@@ -63,6 +70,27 @@ def _(world: World) -> None:
     world.see(happening.take())
     world.rearm()
     world.again()
+
+
+@each("the registry shows its trigger, and whether it is armed")
+def _(world: World) -> None:
+    happening = HAPPENINGS[world.kind](world)
+    registry = world.poll.registry
+
+    def shown() -> list[tuple[bool, bool, Trigger]]:
+        return [(one.armed, one.paused, one.trigger) for one in registry]
+
+    world.register(happening.source, 1)
+    assert shown() == [(True, False, world.trigger)]
+    happening.happen()
+    world.expect({1: READABLE})
+    assert shown() == [(world.trigger not in ONESHOTS, False, world.trigger)]
+    world.reregister_kept(happening.source, 1)
+    assert shown() == [(True, False, world.trigger)]
+    world.pause(happening.source)
+    assert shown() == [(False, True, world.trigger)]
+    world.resume(happening.source)
+    assert shown() == [(True, False, world.trigger)]
 
 
 @each("what happened before it was registered is reported")

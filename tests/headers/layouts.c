@@ -1,6 +1,6 @@
 /* What is written down of each kernel's structures and constants (docs/kernels.md and the tests'
  * kqueue rest on it), held against that kernel's own headers. pollster itself takes none of it for
- * granted: what it does is in pollster/backend, in the files *_assumptions.h.
+ * granted: what it does is in pollster/backend, in each folder's assumptions.h.
  *
  * The tests' <sys/event.h> is compiled here too, as FreeBSD's. */
 #include <stddef.h>

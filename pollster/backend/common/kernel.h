@@ -74,6 +74,9 @@ int kernel_modify(selector *s, uint32_t index, const registration *before);
  * -ENOENT: what the kernel has under this number is not ours. */
 int kernel_pause(selector *s, uint32_t index);
 
+/* (locked) Whether it is no one-shot that has reported. */
+bool kernel_is_armed(const registration *r);
+
 /* (locked) Removes. Success where the fd is closed; -ENOENT where its number was reused. */
 int kernel_delete(selector *s, uint32_t index);
 
@@ -221,6 +224,10 @@ void release(selector *s);
 /* (locked) Whether a registered watch has something to tell; what it has is the watch's from now
  * on. */
 bool watch_has_news(selector *s, const registration *r);
+
+/* (locked) Fills in what only the watch knows of its registration: trigger and whether it is armed.
+ */
+void watch_view(selector *s, const registration *r, registration_view *out);
 
 /* Whether a socket is a connection: KIND_STREAM or KIND_DATAGRAM; KIND_OTHER is none. A datagram
  * socket has no end. What is said to be closed is its owner's shutdown(2). */

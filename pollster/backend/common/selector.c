@@ -318,8 +318,15 @@ int selector_view(selector *s, uint32_t index, registration_view *out) {
         s->all.at[index].kind == KIND_SPENT)
         return unlock(s, -ENOENT);
     const registration *r = &s->all.at[index];
-    *out = (registration_view){r->fd, r->interest & ~(uint32_t)INTEREST_HANGUP, r->trigger,
-                               r->paused, r->token};
+    *out = (registration_view){.fd = r->fd,
+                               .interest = r->interest & ~(uint32_t)INTEREST_HANGUP,
+                               .trigger = r->trigger,
+                               .paused = r->paused,
+                               .armed = kernel_is_armed(r),
+                               .token = r->token};
+    if (r->kind == KIND_WATCH)
+        watch_view(s, r, out);
+    out->armed &= !r->paused;
     return unlock(s, 0);
 }
 

@@ -160,8 +160,8 @@ static int make_room(registrations *t) {
 
 /* (locked) A registration like any other, but for its kind. */
 static int apply_open(watch *w, selector *s, change *c) {
-    bool keeps = c->trigger == TRIGGER_KEEP || c->what == RESUME,
-         oneshot = keeps ? w->oneshot : c->trigger & TRIGGER_ONESHOT;
+    bool keeps = c->trigger == TRIGGER_KEEP || c->what == RESUME;
+    uint32_t trigger = keeps ? w->trigger : c->trigger;
     int result = why_not(w, s, c);
     if (result == 0)
         result = make_room(&s->all);
@@ -182,7 +182,7 @@ static int apply_open(watch *w, selector *s, change *c) {
         s->all.watches[c->made.index] = w;
         s->all.shares += c->what == REGISTER;
         w->made = c->made;
-        w->oneshot = oneshot;
+        w->trigger = trigger;
         w->disarmed = false;
     }
     pthread_mutex_unlock(&w->lock);
@@ -210,9 +210,17 @@ bool watch_has_news(selector *s, const registration *r) {
     watch *w = s->all.watches[index_of(&s->all, r)];
     pthread_mutex_lock(&w->lock);
     bool news = !w->disarmed && w->calls->look(w);
-    w->disarmed |= news && w->oneshot;
+    w->disarmed |= news && w->trigger & TRIGGER_ONESHOT;
     pthread_mutex_unlock(&w->lock);
     return news;
+}
+
+void watch_view(selector *s, const registration *r, registration_view *out) {
+    watch *w = s->all.watches[index_of(&s->all, r)];
+    pthread_mutex_lock(&w->lock);
+    out->trigger = w->trigger;
+    out->armed = !w->disarmed;
+    pthread_mutex_unlock(&w->lock);
 }
 
 void watch_put_back(selector *s, uint32_t index) {

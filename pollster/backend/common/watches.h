@@ -30,15 +30,15 @@ typedef struct {
 struct watch {
     const watch_calls *calls;
     pthread_mutex_t lock;
-    int fd;          /* what is registered */
-    int primer;      /* kqueue's: see kq_prime; -1: none */
-    bool due;        /* to be told, though nothing new has happened */
-    bool closed;     /* under both locks */
-    bool oneshot;    /* the kernel knows nothing of it: not all that it reports is told */
-    bool disarmed;   /* and has reported */
-    unsigned forks;  /* whose process it is */
-    selector *owner; /* with which it is registered, or was when that was closed; it has a share of
-                        its memory. With `made`, under the lock of all watches */
+    int fd;           /* what is registered */
+    int primer;       /* kqueue's: see kq_prime; -1: none */
+    bool due;         /* to be told, though nothing new has happened */
+    bool closed;      /* under both locks */
+    uint32_t trigger; /* the kernel knows an edge only: not all that it reports is told */
+    bool disarmed;    /* ONESHOT, and has reported */
+    unsigned forks;   /* whose process it is */
+    selector *owner;  /* with which it is registered, or was when that was closed; it has a share of
+                         its memory. With `made`, under the lock of all watches */
     registration_id made;
 };
 

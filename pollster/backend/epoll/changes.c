@@ -105,6 +105,10 @@ int kernel_pause(selector *s, uint32_t index) {
     return result;
 }
 
+bool kernel_is_armed(const registration *r) {
+    return !(r->state & DISARMED);
+}
+
 /* The number of a closed source may be the next one that this queue takes for itself. */
 static bool is_own(const epoll_selector *e, int fd) {
     return fd == e->kick || fd == e->front || fd == e->parking || fd == e->common.timers.fd;

@@ -290,6 +290,10 @@ int kernel_pause(selector *s, uint32_t index) {
     return result;
 }
 
+bool kernel_is_armed(const registration *r) {
+    return !(r->state & DISARMED);
+}
+
 int kernel_delete(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
     struct kevent changes[2];
