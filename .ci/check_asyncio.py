@@ -44,6 +44,7 @@ class Loop(EventLoop):
 
 
 def put_in_place() -> None:
+    """Has asyncio make this loop wherever it would make its own."""
     events: Any = asyncio.unix_events
     policy = getattr(events, "_UnixDefaultEventLoopPolicy", None)
     policy = getattr(events, "_DefaultEventLoopPolicy", policy)
@@ -69,6 +70,7 @@ def run_file(name: str) -> None:
 
 
 def run_in_child(name: str) -> tuple[str, int, str]:
+    """Returns the name of a file, the exit code and what was printed."""
     command = [sys.executable, __file__, "--here", name]
     try:
         done = subprocess.run(
@@ -80,10 +82,12 @@ def run_in_child(name: str) -> tuple[str, int, str]:
 
 
 def numbers(pattern: str, output: str) -> int:
+    """Returns the sum of all numbers that a pattern finds."""
     return sum(map(int, re.findall(pattern, output, re.MULTILINE)))
 
 
 def check(names: list[str]) -> int:
+    """Runs files, each in a process of its own, a few at a time; returns the exit code."""
     failed, ran, made, skipped = [], 0, 0, 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for future in concurrent.futures.as_completed(pool.submit(run_in_child, n) for n in names):
@@ -100,6 +104,7 @@ def check(names: list[str]) -> int:
 
 
 def main() -> int:
+    """Returns the exit code."""
     if sys.argv[1:2] == ["--here"]:
         run_file(sys.argv[2])
     tests = importlib.util.find_spec("test.test_asyncio")
