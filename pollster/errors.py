@@ -74,9 +74,14 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
         return selector.failure(number, name)
     if number == errno.EEXIST:
         view = selector.view(selector.find(fd))
-        token = f" with {Token(view.token)!r}" if view else ""
+        if view is None:
+            return AlreadyRegisteredError(
+                number, f"{name} was closed, and is the number of one of this Poll's own descriptors"
+            )
         return AlreadyRegisteredError(
-            number, f"{name} is already registered{token}; use reregister() to change it"
+            number,
+            f"{name} is already registered with {Token(view.token)!r}; "
+            "use reregister() to change it",
         )
     if number == errno.ENOENT:
         return NotRegisteredError(

@@ -95,6 +95,7 @@ typedef struct {
     uint32_t interest;
     uint32_t trigger;
     int is_plain;         /* the source says that its fd is no file, pipe, terminal or queue */
+    int is_watch;         /* the fd is a watch's own */
     int result;           /* 0, or why not */
     registration_id made; /* what is registered now */
     registration_id gone; /* what is not any more: it was deregistered, or found to be stale */

@@ -179,7 +179,9 @@ int registration_add(selector *s, change *c) {
     }
     /* The kernel took it, so what the tables have for this number was closed: R2. */
     const registration *stale = registration_of(&s->all, c->fd);
-    if (stale) {
+    if (stale && stale->kind == KIND_WAKER) {
+        waker_lose(s, index_of(&s->all, stale));
+    } else if (stale) {
         c->gone = id_of(&s->all, index_of(&s->all, stale));
         nesting_end(s, c->gone.index);
         registration_end(&s->all, c->gone.index);
@@ -203,8 +205,14 @@ static int drop(selector *s, change *c, uint32_t index, uint32_t generation) {
     return -ENOENT;
 }
 
+/* What a change is about. */
+static registration *changed_by(selector *s, const change *c) {
+    registration *r = c->is_watch ? registration_of(&s->all, c->fd) : source_of(&s->all, c->fd);
+    return r && c->is_watch && r->kind != KIND_WATCH ? NULL : r;
+}
+
 static int reregister(selector *s, change *c) {
-    registration *r = registration_of(&s->all, c->fd);
+    registration *r = changed_by(s, c);
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
@@ -228,7 +236,7 @@ static int reregister(selector *s, change *c) {
 }
 
 static int deregister(selector *s, change *c) {
-    const registration *r = registration_of(&s->all, c->fd);
+    const registration *r = changed_by(s, c);
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
@@ -238,7 +246,7 @@ static int deregister(selector *s, change *c) {
 }
 
 static int pause_one(selector *s, change *c) {
-    registration *r = registration_of(&s->all, c->fd);
+    registration *r = changed_by(s, c);
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r), generation = r->generation;
@@ -259,7 +267,7 @@ static int pause_one(selector *s, change *c) {
 }
 
 static int resume(selector *s, change *c) {
-    const registration *r = registration_of(&s->all, c->fd);
+    const registration *r = changed_by(s, c);
     if (!r)
         return -ENOENT;
     registration_resume(r, c);
@@ -306,7 +314,7 @@ int selector_find(selector *s, int fd) {
     int result = lock(s);
     if (result < 0)
         return result;
-    const registration *r = registration_of(&s->all, fd);
+    const registration *r = source_of(&s->all, fd);
     return unlock(s, r ? (int)index_of(&s->all, r) : -ENOENT);
 }
 

@@ -5,6 +5,7 @@
 #define WOKEN                                                                                      \
     1 /* the kernel knows, or somebody is about to tell it; it has not been reported yet */
 #define PAUSED 2 /* nobody tells the kernel */
+#define LOST 4   /* the program closed its descriptor, whose number is another file's */
 
 int waker_open(selector *s, waker *w, uint64_t token) {
     registrations *t = &s->all;
@@ -31,6 +32,11 @@ void waker_end(selector *s, uint32_t index) {
     kernel_waker_close(s, &s->all.at[index]);
     free(s->all.wakers[index]);
     registration_end(&s->all, index);
+}
+
+void waker_lose(selector *s, uint32_t index) {
+    atomic_fetch_or(&s->all.wakers[index]->woken, LOST);
+    s->all.at[index].fd = -1;
 }
 
 static bool is_registered(const waker *w) {
@@ -99,7 +105,9 @@ static int hold(const waker *w) {
     int result = w->owner ? lock_open(w->owner) : -ENOENT;
     if (result < 0)
         return result;
-    return is_registered(w) ? 0 : unlock(w->owner, -ENOENT);
+    if (!is_registered(w))
+        return unlock(w->owner, -ENOENT);
+    return atomic_load(&w->state->woken) & LOST ? unlock(w->owner, -EBADF) : 0;
 }
 
 int waker_pause(waker *w) {

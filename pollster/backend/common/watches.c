@@ -101,7 +101,7 @@ static void disown(watch *w) {
 }
 
 static void deregister(watch *w) {
-    change c = {.what = DEREGISTER, .fd = w->fd};
+    change c = {.what = DEREGISTER, .fd = w->fd, .is_watch = true};
     if (!w->owner)
         return;
     if (lock_open(w->owner) == 0) {
@@ -168,7 +168,7 @@ static int apply_open(watch *w, selector *s, change *c) {
     if (result < 0)
         return result;
     c->fd = w->fd;
-    c->is_plain = true;
+    c->is_plain = c->is_watch = true;
     c->interest = INTEREST_READABLE;
     c->trigger = TRIGGER_EDGE;
     pthread_mutex_lock(&w->lock);

@@ -38,10 +38,15 @@ static bool is_parked(epoll_selector *e, int fd) {
     return r && r->state & PARKED && ep_has(e->parking, fd);
 }
 
+/* The number of a closed source may be the next one that this queue takes for itself. */
+static bool is_own(const epoll_selector *e, int fd) {
+    return fd == e->kick || fd == e->front || fd == e->parking || fd == e->common.timers.fd;
+}
+
 int kernel_add(selector *s, uint32_t index) {
     epoll_selector *e = (epoll_selector *)s;
     int fd = s->all.at[index].fd;
-    if (is_parked(e, fd))
+    if (is_parked(e, fd) || is_own(e, fd))
         return -EEXIST;
     int result = ep_control(s->fd, s, EPOLL_CTL_ADD, index);
     /* A ghost's file that came back under its number (dup): the kernel has it, nobody else. */
@@ -107,11 +112,6 @@ int kernel_pause(selector *s, uint32_t index) {
 
 bool kernel_is_armed(const registration *r) {
     return !(r->state & DISARMED);
-}
-
-/* The number of a closed source may be the next one that this queue takes for itself. */
-static bool is_own(const epoll_selector *e, int fd) {
-    return fd == e->kick || fd == e->front || fd == e->parking || fd == e->common.timers.fd;
 }
 
 int kernel_delete(selector *s, uint32_t index) {

@@ -28,8 +28,8 @@ static int add_all(selector *s, int fresh, bool wakers) {
     int result = 0;
     for (uint32_t i = 1; i < s->all.extent && result == 0; i++) {
         registration *r = &s->all.at[i];
-        if (r->kind == KIND_FREE || r->kind == KIND_TIMER || r->kind == KIND_SPENT ||
-            r->state & (GHOST | PARKED) || (r->kind == KIND_WAKER) != wakers)
+        if (r->kind == KIND_FREE || r->fd < 0 || r->state & (GHOST | PARKED) ||
+            (r->kind == KIND_WAKER) != wakers)
             continue;
         if (is_ghost(s, r))
             found_ghost(s, r);

@@ -61,7 +61,7 @@ static bool gather_register(gathering *g, change *c) {
 }
 
 static bool gather_reregister(gathering *g, change *c) {
-    registration *r = registration_of(&g->s->all, c->fd);
+    registration *r = source_of(&g->s->all, c->fd);
     if (!r || r->state & (HUNG | STALE) || c->interest & INTEREST_PRIORITY)
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
@@ -81,7 +81,7 @@ static bool gather_reregister(gathering *g, change *c) {
 }
 
 static bool gather_pause(gathering *g, change *c) {
-    registration *r = registration_of(&g->s->all, c->fd);
+    registration *r = source_of(&g->s->all, c->fd);
     if (!r || r->paused || r->state & (HUNG | STALE))
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
@@ -95,7 +95,7 @@ static bool gather_pause(gathering *g, change *c) {
 }
 
 static bool gather_resume(gathering *g, change *c) {
-    const registration *r = registration_of(&g->s->all, c->fd);
+    const registration *r = source_of(&g->s->all, c->fd);
     if (!r)
         return false;
     registration_resume(r, c);
@@ -103,8 +103,8 @@ static bool gather_resume(gathering *g, change *c) {
 }
 
 static bool gather_deregister(gathering *g, change *c) {
-    registration *r = registration_of(&g->s->all, c->fd);
-    if (!r || r->state & (HUNG | STALE) || r->kind == KIND_WAKER)
+    registration *r = source_of(&g->s->all, c->fd);
+    if (!r || r->state & (HUNG | STALE))
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
     for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
