@@ -69,6 +69,7 @@ class EventLoop(_Base):
     _has_pipe = False  # asyncio's pair of sockets, which is
     _ssock: object = None
     _csock: object = None
+    _internal_fds = 0  # asyncio counts its own descriptors
     _can_watch: bool | None = None  # processes, on this kernel; unknown before the first
 
     def __init__(self, selector: PollsterSelector | None = None) -> None:
@@ -109,10 +110,12 @@ class EventLoop(_Base):
         self._waker = Waker(self._own_selector.registry, 0)
         handle = asyncio.Handle(self._see_wake, (), self)
         self._own_selector.register(self._waker, EVENT_READ, (handle, None))
+        self._internal_fds += 1
 
     def _close_self_pipe(self) -> None:
         if self._waker is not None:
             self._waker.close()
+            self._internal_fds -= 1
         if self._waker is None or self._has_pipe:
             super()._close_self_pipe()
 
