@@ -2,7 +2,8 @@
 #include "kqueue.h"
 
 /* Adds (or arms again) one knote. A pipe without a reader is EPIPE, and EBADF on NetBSD
- * (libevent's kqueue.c); macOS has added it all the same (mio#582), so it is taken away. */
+ * (libevent's kqueue.c). Old macOS had added it all the same (mio#582; from XNU 7195 on it has no
+ * EPIPE), so it is taken away. */
 static int add_one(selector *s, uint32_t index, unsigned on) {
     registration *r = &s->all.at[index];
     struct kevent change = change_for(s, index, on, flags_for(r, on));
@@ -251,7 +252,7 @@ static int pause_broken(selector *s, uint32_t index, int result) {
         return result;
     if (result == -ENOENT ? kq_explain_missing(s, index) < 0 : result != -EPIPE && result != -EBADF)
         return result;
-    apply(s, &delete, 1); /* macOS: see add_one */
+    apply(s, &delete, 1); /* old macOS: see add_one */
     return kq_hang((kqueue_selector *)s, index, false);
 }
 
