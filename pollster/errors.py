@@ -76,7 +76,8 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
         view = selector.view(selector.find(fd))
         if view is None:
             return AlreadyRegisteredError(
-                number, f"{name} was closed, and is the number of one of this Poll's own descriptors"
+                number,
+                f"{name} was closed, and is the number of one of this Poll's own descriptors",
             )
         return AlreadyRegisteredError(
             number,

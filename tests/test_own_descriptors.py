@@ -82,6 +82,12 @@ def resume(registry, number) -> None:
     registry.resume(number)
 
 
+def change_all(registry, numbers, change) -> None:
+    with registry.batch() as changes:
+        for number in numbers:
+            change(changes, number)
+
+
 CHANGES = [reregister, deregister, pause, resume]
 
 
@@ -120,9 +126,8 @@ def test_no_change_by_number_touches_them(own, change, collected) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_no_change_of_a_batch_touches_them(own, change, collected) -> None:
     poll, waker, path, numbers = own
-    with pytest.raises(BatchError) as caught, poll.registry.batch() as changes:
-        for number in numbers:
-            change(changes, number)
+    with pytest.raises(BatchError) as caught:
+        change_all(poll.registry, numbers, change)
     assert len(caught.value.failures) == len(numbers)
     assert all(isinstance(error, NotRegisteredError) for _, error in caught.value.failures)
     assert_all_told(poll, waker, path, collected)

@@ -214,8 +214,8 @@ static inline void waker_tell(registrations *t, uint32_t index) {
 
 /* (locked) Gives up what a waker's registration had. */
 void waker_end(selector *s, uint32_t index);
-/* Its descriptor was closed by the program: nobody can wake it, and nothing is done to the file that
- * has the number now. */
+/* Its descriptor was closed by the program: nobody can wake it, and nothing is done to the file
+ * that has the number now. */
 void waker_lose(selector *s, uint32_t index);
 
 /* How often this process was forked off: what belongs to its parent has another number. */

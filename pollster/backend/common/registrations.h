@@ -131,8 +131,8 @@ static inline registration *registration_of(registrations *t, int fd) {
     return &t->at[t->by_fd[fd]];
 }
 
-/* What a program names by its descriptor: never a waker or a watch, whose numbers are pollster's own
- * and known to a program, if at all, from a file of its own that it closed. */
+/* What a program names by its descriptor: never a waker or a watch, whose numbers are pollster's
+ * own and known to a program, if at all, from a file of its own that it closed. */
 static inline registration *source_of(registrations *t, int fd) {
     registration *r = registration_of(t, fd);
     return r && r->kind < KIND_WAKER ? r : NULL;
