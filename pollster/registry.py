@@ -207,7 +207,7 @@ class Registry(_python.Registry, Uncopied):
         `TypeError` for what is no source and for one of its own methods without a `pause`;
         `ValueError` for a closed Poll.
 
-        Source: kevent(2) EV_DISABLE. epoll(7) has no such call: there a source that is paused is
+        See: kevent(2) EV_DISABLE. epoll(7) has no such call: there a source that is paused is
         moved to another epoll, which takes a descriptor.
 
         >>> import os
@@ -235,7 +235,7 @@ class Registry(_python.Registry, Uncopied):
         Raises what `pause` raises, and as it `OSError` where the kernel's limits are reached; the
         source is still paused then.
 
-        Source: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ENABLE.
+        See: epoll_ctl(2) EPOLL_CTL_ADD; kevent(2) EV_ENABLE.
 
         >>> import os
         >>> from pollster import Interest, Poll, Token, Trigger

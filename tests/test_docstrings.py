@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -37,3 +39,10 @@ def test_the_examples_of_what_is_written_in_c_run(backend, monkeypatch) -> None:
 @pytest.mark.parametrize("name", [name for name in pollster.__all__ if name[0].isupper()])
 def test_every_public_name_has_a_docstring(name) -> None:
     assert (getattr(pollster, name).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_manuals_are_not_called_sources(name) -> None:
+    """A source is what can be registered."""
+    code = inspect.getsource(importlib.import_module(name))
+    assert not re.search(r"^\s*Source: ", code, re.MULTILINE)

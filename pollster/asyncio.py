@@ -1,0 +1,232 @@
+"""asyncio on pollster: its event loop, over a `PollsterSelector`.
+
+It owns what wakes the loop and how it hears of a child's end. All the rest is asyncio's. What it
+takes of asyncio that is private stands in `_Base`; where a Python has such a method no more,
+asyncio's own way is taken. Nothing else of pollster imports this module, or asyncio.
+"""
+
+import asyncio
+import errno
+import os
+import sys
+from asyncio import unix_events
+from collections.abc import Callable, Coroutine
+from selectors import EVENT_READ
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+from pollster.process import Process
+from pollster.selectors import PollsterSelector
+from pollster.waker import Waker
+
+__all__ = ["EventLoop", "new_event_loop", "run"]
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+if TYPE_CHECKING:
+
+    class _Base(asyncio.SelectorEventLoop):
+        """What of asyncio this rests on besides what is documented, 3.11 to 3.15: methods."""
+
+        def _make_self_pipe(self) -> None: ...
+        def _close_self_pipe(self) -> None: ...
+        def _write_to_self(self) -> None: ...
+        async def _make_subprocess_transport(self, *_: Any, **__: Any) -> Any: ...
+
+else:
+    _Base = asyncio.SelectorEventLoop
+
+_OF_WAKING = "_make_self_pipe", "_close_self_pipe", "_write_to_self"
+_OF_CHILDREN = "_process_exited", "_wait"
+_SubprocessTransport: Any = getattr(unix_events, "_UnixSubprocessTransport", None)
+_MISSING = [name for name in _OF_WAKING if not hasattr(_Base, name)]
+_MISSING_OF_CHILDREN = [name for name in _OF_CHILDREN if not hasattr(_SubprocessTransport, name)]
+# Without the GIL nothing orders the flag below and the queue of callbacks.
+_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+# A kernel that can't watch processes, or a system that forbids it.
+_CAN_NOT_WATCH = errno.ENOSYS, errno.EPERM, errno.EACCES
+
+
+class EventLoop(_Base):
+    """asyncio's loop over a `PollsterSelector`, with a `Waker` and with `Process` for children.
+
+    It does what asyncio's documentation says of its selector loop. Beyond that, timeouts are as
+    fine as the kernel's, children need neither a thread nor SIGCHLD, and a descriptor that was
+    closed before `remove_reader()` does not keep the loop awake.
+
+    Parameters: `selector`, one of its own unless given: `PollsterSelector(backend=...)` to choose
+    the back end. The loop closes it. Raises what `PollsterSelector` raises.
+
+    >>> import asyncio
+    >>> from pollster.asyncio import EventLoop
+    >>> with asyncio.Runner(loop_factory=EventLoop) as runner:
+    ...     runner.run(asyncio.sleep(0.0001, "slept"))
+    'slept'
+    """
+
+    _waker: Waker | None = None  # none where asyncio does not ask for one: then it wakes itself
+    _woken = False  # from a wake until the loop has seen it
+    _has_pipe = False  # asyncio's pair of sockets, which is
+    _ssock: object = None
+    _csock: object = None
+    _internal_fds = 0  # asyncio counts its own descriptors
+    _can_watch: bool | None = None  # processes, on this kernel; unknown before the first
+
+    def __init__(self, selector: PollsterSelector | None = None) -> None:
+        self._watched: set[Process] = set()
+        self._own_selector = PollsterSelector() if selector is None else selector
+        super().__init__(self._own_selector)
+
+    def run_forever(self) -> None:
+        """Runs until `stop()`."""
+        self._woken = False  # an exception may have come between a wake and its handle
+        super().run_forever()
+
+    def close(self) -> None:
+        """Closes the loop and its selector; children that run go on, and are not waited for."""
+        super().close()
+        if self.is_closed():
+            while self._watched:
+                self._watched.pop().close()
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """Has a callback called by the loop when a signal comes. Raises what asyncio raises."""
+        # Signals' numbers come through asyncio's own pipe, which only they need.
+        if self._waker is None or self._has_pipe or self.is_closed():
+            super().add_signal_handler(sig, callback, *args)
+            return
+        super()._make_self_pipe()
+        try:
+            super().add_signal_handler(sig, callback, *args)
+        except BaseException:  # not the main thread, no signal
+            super()._close_self_pipe()
+            raise
+        self._has_pipe = True
+
+    def _make_self_pipe(self) -> None:
+        if _MISSING:
+            super()._make_self_pipe()
+            return
+        self._waker = Waker(self._own_selector.registry, 0)
+        handle = asyncio.Handle(self._see_wake, (), self)
+        self._own_selector.register(self._waker, EVENT_READ, (handle, None))
+        self._internal_fds += 1
+
+    def _close_self_pipe(self) -> None:
+        if self._waker is not None:
+            self._waker.close()
+            self._internal_fds -= 1
+        if self._waker is None or self._has_pipe:
+            super()._close_self_pipe()
+
+    def _write_to_self(self) -> None:
+        if self._waker is None:
+            super()._write_to_self()
+            return
+        if self._woken:
+            return  # what was queued before this is found after `_see_wake()`
+        self._woken = _HAS_GIL
+        try:
+            self._waker.wake()
+        except (OSError, RuntimeError, ValueError):
+            self._woken = False  # closed meanwhile, or a forked parent's: as silent as asyncio's
+        except BaseException:  # a signal's handler
+            self._woken = False
+            raise
+
+    def _see_wake(self) -> None:
+        self._woken = False
+
+    async def _make_subprocess_transport(
+        self, protocol: Any, args: Any, shell: bool, *pipes: Any, extra: Any = None, **kwargs: Any
+    ) -> Any:
+        if _MISSING_OF_CHILDREN or not self._can_watch_processes():
+            return await super()._make_subprocess_transport(
+                protocol, args, shell, *pipes, extra=extra, **kwargs
+            )
+        waiter = self.create_future()
+        transport = _SubprocessTransport(
+            self, protocol, args, shell, *pipes, waiter=waiter, extra=extra, **kwargs
+        )
+        try:
+            self._watch(transport)
+        except BaseException:  # no descriptor is left: it would never be heard of again
+            transport.close()
+            self._end(transport, transport.get_pid())
+            raise
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await transport._wait()
+            raise
+        return transport
+
+    def _can_watch_processes(self) -> bool:
+        """Asks the kernel before there is a child that could be lost."""
+        if self._can_watch is None:
+            try:
+                Process(os.getpid(), backend=self._own_selector._poll.backend).close()
+            except OSError as error:
+                if error.errno not in _CAN_NOT_WATCH:
+                    raise
+                self._can_watch = False
+            else:
+                self._can_watch = True
+        return self._can_watch
+
+    def _watch(self, transport: Any) -> None:
+        process = Process(transport.get_pid(), backend=self._own_selector._poll.backend)
+        try:
+            handle = asyncio.Handle(self._see_end, (process, transport), self)
+            self._own_selector.register(process, EVENT_READ, (handle, None))
+        except BaseException:
+            process.close()
+            raise
+        self._watched.add(process)
+
+    def _see_end(self, process: Process, transport: Any) -> None:
+        self._own_selector.unregister(process)
+        self._watched.discard(process)
+        process.close()
+        self._end(transport, process.pid)
+
+    def _end(self, transport: Any, pid: int) -> None:
+        """Reaps a child, and tells its transport one iteration later, as asyncio does."""
+        popen = transport.get_extra_info("subprocess")
+        try:
+            returncode = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:  # `Popen` reaps in `send_signal()`, others may anywhere
+            returncode = 255 if popen.returncode is None else popen.returncode
+        self.call_soon(transport._process_exited, returncode)
+
+
+def new_event_loop() -> EventLoop:
+    """Returns a new `EventLoop`, for all that takes a factory of loops.
+
+    >>> import asyncio
+    >>> from pollster.asyncio import new_event_loop
+    >>> with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    ...     runner.run(asyncio.sleep(0, "done"))
+    'done'
+    """
+    return EventLoop()
+
+
+def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
+    """Runs a coroutine on a new `EventLoop` and returns what it does, as `asyncio.run()`.
+
+    Parameters: `debug`, asyncio's debug mode; None leaves it to Python's settings.
+    Raises `RuntimeError` where a loop runs in this thread already, `ValueError` for what is no
+    coroutine.
+
+    >>> import asyncio, pollster.asyncio
+    >>> pollster.asyncio.run(asyncio.sleep(0, "done"))
+    'done'
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("pollster.asyncio.run() cannot be called from a running event loop")
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)
