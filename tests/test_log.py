@@ -77,7 +77,7 @@ def poll(backend: str, lines: Lines) -> Iterator[Poll]:
 
 
 def test_each_change_is_told_with_its_descriptor_its_token_and_its_poll(poll, fds, lines) -> None:
-    reader, writer = fds.pipe()
+    _, writer = fds.pipe()
     registry = poll.registry
     registry.register(writer, Token(1), W, Trigger.ONESHOT)
     registry.reregister(writer, Token(2), W)
@@ -109,13 +109,16 @@ def test_a_change_that_is_refused_is_told_with_the_reason(poll, fds, lines) -> N
 
 def test_a_batch_is_told_when_it_is_made(poll, fds, lines) -> None:
     reader, writer = fds.pipe()
-    with pytest.raises(BatchError), poll.registry.batch() as changes:
-        changes.register(reader, Token(1), R)
-        changes.register(writer, Token(2), W)
-        changes.register(reader, Token(3), R)
-        changes.pause(writer)
-        changes.deregister(reader)
-        assert lines.take() == []
+    changes = poll.registry.batch()
+    changes.__enter__()
+    changes.register(reader, Token(1), R)
+    changes.register(writer, Token(2), W)
+    changes.register(reader, Token(3), R)
+    changes.pause(writer)
+    changes.deregister(reader)
+    assert lines.take() == []
+    with pytest.raises(BatchError):
+        changes.__exit__(None, None, None)
     assert lines.take() == [
         f"registered fd {reader}, Token(1), READABLE, LEVEL",
         f"registered fd {writer}, Token(2), WRITABLE, LEVEL",
@@ -520,9 +523,13 @@ def test_an_interrupt_comes_after_the_change(poll, fds) -> None:
 
     handler = Calling(interrupt)
     CHANNEL.addHandler(handler)
-    with pytest.raises(KeyboardInterrupt):
+
+    def register_and_go_on() -> None:
         poll.registry.register(reader, Token(1), R)
         poll.poll(timeout=WAIT)
+
+    with pytest.raises(KeyboardInterrupt):
+        register_and_go_on()
     CHANNEL.removeHandler(handler)
     assert [one.token for one in poll.registry] == [1]
 

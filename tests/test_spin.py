@@ -1,4 +1,4 @@
-"""The warning of a Poll that spins: in Python's development mode, once, and never of a busy program."""
+"""The warning of a Poll that spins: in development mode, once, and never of a busy program."""
 
 import subprocess
 import sys

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from pollster.interest import Interest
@@ -83,7 +83,7 @@ def _explained(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _step(what: str) -> Iterator[None]:
+def _step(what: str) -> Generator[None, None, None]:
     """Names what failed, where an error does not say so itself."""
     try:
         yield
