@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pollster import backend as backends
 from pollster._elsewhere import Elsewhere
+from pollster._observer import observe
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
 from pollster.backend._python import in_c
@@ -22,8 +23,10 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
     """A kernel queue: register sources with its `registry`, then `poll()` for their events.
 
     Parameters: `backend`, "epoll" or "kqueue"; None for what the environment variable
-    POLLSTER_BACKEND says, or else this machine's. Raises `ValueError` for a back end that this
-    machine does not have, `OSError` where the descriptor limit is reached.
+    POLLSTER_BACKEND says, or else this machine's. `log`, whether it tells the channel "pollster" of
+    `logging` what it does; None for what POLLSTER_LOG and the level of the channel say now. Raises
+    `ValueError` for a back end that this machine does not have, `OSError` where the descriptor
+    limit is reached.
 
     It is a context manager, and a source for other Polls (and event loops) by its `fileno()`, which
     is readable while there are events. It is closed when nobody holds it any more.
@@ -45,10 +48,14 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
 
     __slots__ = ("__weakref__", "_registry")
 
-    def __init__(self, *, backend: str | None = None) -> None:
+    def __init__(self, *, backend: str | None = None, log: bool | None = None) -> None:
         if backend is not None and not isinstance(backend, str):
             raise TypeError(f"backend must be a name such as 'epoll', or None; not {backend!r}")
-        self._begin(Selector(backends.resolve(backend)), Events())
+        if log is not None and not isinstance(log, bool):
+            raise TypeError(f"log must be True, False or None; not {log!r}")
+        selector = Selector(backends.resolve(backend))
+        observe(selector, log)
+        self._begin(selector, Events())
         self._registry = Registry(self._selector)
 
     @property
@@ -151,4 +158,6 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}>"
+        observer = self._selector.observer
+        name = f", logs as {observer.log.name!r}" if observer and observer.log else ""
+        return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}{name}>"

@@ -48,8 +48,15 @@ class Waker(Uncopied):
         selector.promise()
         code = selector.lib.waker_open(selector.handle, self._waker, self._token)
         self._note()
+        self._tell("registered", -code)
         if code < 0:
             raise self._error(-code)
+
+    def _tell(self, what: str, error: int = 0) -> None:
+        observer = self._selector.observer
+        if observer and observer.log:
+            observer.log.waker(what, self._token, error)
+            self._selector._tell_remarks()
 
     def _note(self) -> None:
         """Has the Poll know it, or closes it.
@@ -85,6 +92,7 @@ class Waker(Uncopied):
         if self._selector.lib.waker_close(self._waker) == 0:
             made = self._waker.made
             self._selector.forget(made.index, made.generation)
+            self._tell("deregistered")
 
     def register(self, *_: object, **__: object) -> None:
         """Raises `TypeError`: a Waker registers itself, once, when it is made."""
@@ -107,22 +115,23 @@ class Waker(Uncopied):
 
         Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
         """
-        self._change(registry, self._selector.lib.waker_pause)
+        self._change(registry, self._selector.lib.waker_pause, "paused")
 
     def resume(self, registry: Registry) -> None:
         """Ends a pause: wakes meanwhile are one event; `registry.resume(waker)` calls this.
 
         Raises `NotRegisteredError` where it is another Poll's or is not registered any more.
         """
-        self._change(registry, self._selector.lib.waker_resume)
+        self._change(registry, self._selector.lib.waker_resume, "resumed")
 
-    def _change(self, registry: Registry, change: Callable[[Any], int]) -> None:
+    def _change(self, registry: Registry, change: Callable[[Any], int], what: str) -> None:
         if registry._selector is not self._selector:
             raise self._error(errno.ENOENT)
         self._selector.promise()
         code = change(self._waker)
         made = self._waker.made
         self._selector.keep(0 if code else made.index, made.generation, self, self._token)
+        self._tell(what, -code)
         if code < 0:
             raise self._error(-code)
 

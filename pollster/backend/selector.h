@@ -91,7 +91,7 @@ typedef struct {
     enum what what;
     int fd;
     timer *timer;   /* NULL: it is about the fd */
-    uint64_t token; /* after PAUSE and RESUME: what it is registered under */
+    uint64_t token; /* after PAUSE, RESUME and DEREGISTER: what it is, or was, registered under */
     uint32_t interest;
     uint32_t trigger;
     int is_plain;         /* the source says that its fd is no file, pipe, terminal or queue */
@@ -149,6 +149,21 @@ typedef struct {
     uint64_t hung_pipes; /* kqueue: pipes without a reader, which it does not report itself */
 } stats;
 
+/* What a selector came upon by itself, for people who look for a fault. */
+enum remarked {
+    REMARK_GHOST,        /* epoll: what is closed went on reporting, and is left behind */
+    REMARK_MILLISECONDS, /* epoll: no epoll_pwait2, so timeouts are that coarse */
+    REMARK_NOT_PARKED,   /* epoll: nowhere to put what is paused: its hang-up ends one wait */
+    REMARK_PIPES,        /* kqueue: no EVFILT_USER, so wakers are pipes */
+    REMARK_MORE          /* there was no room for others, */
+};
+
+typedef struct {
+    enum remarked what;
+    int fd;         /* -1: it is about none; how many others */
+    uint64_t token; /* of that fd */
+} remark;
+
 /* What a kernel may have or lack, found out by trying it, for people who look for a fault. */
 typedef struct {
     const char *name;
@@ -204,6 +219,9 @@ int selector_token(selector *s, registration_id id, uint64_t *out);
 /* -ECHILD; of a closed selector the last figures. */
 int selector_stats(selector *s, stats *out);
 
+/* Takes the oldest remark that nobody has taken; 0: there is none, 1: there was. */
+int selector_remark(selector *s, remark *out);
+
 /* 0, or why the selector can't be used: -ESHUTDOWN, -ECHILD. */
 int selector_check(selector *s);
 
@@ -249,6 +267,7 @@ typedef struct {
     int64_t (*timer_expirations)(timer *t);
     int (*timer_look)(timer *t);
     void (*watch_free)(watch *w);
+    int (*remark)(selector *s, remark *out);
 } selector_calls;
 const selector_calls *selector_functions(void);
 

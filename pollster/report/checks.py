@@ -83,7 +83,7 @@ def _explained(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _step(what: str) -> Generator[None]:
+def _step(what: str) -> Generator[None, None, None]:
     """Names what failed, where an error does not say so itself."""
     try:
         yield

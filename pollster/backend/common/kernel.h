@@ -19,6 +19,8 @@
 
 typedef struct nested nested;
 
+#define REMARKS_MAX 16
+
 struct selector {
     registrations all;
     timers timers;
@@ -37,6 +39,10 @@ struct selector {
     stats done;      /* guarded by the lock, but for what is counted without it: */
     atomic_ulong wakes;
     atomic_ulong changes;
+    remark remarks[REMARKS_MAX]; /* a ring */
+    uint32_t remarks_first;
+    uint32_t remarks_count;
+    uint32_t remarks_lost;
 };
 
 /* How much memory a selector takes: the kernel file's own structure begins with a selector. */
@@ -118,6 +124,9 @@ int kernel_set_timer(selector *s, int64_t deadline);
 static inline void count_change(selector *s) {
     atomic_fetch_add_explicit(&s->changes, 1, memory_order_relaxed);
 }
+
+/* (locked) Notes what people who look for a fault may want to know. */
+void make_remark(selector *s, enum remarked what, const registration *r);
 
 /* Around what uses s->fd without the lock. -ESHUTDOWN: it is closed, and to be left all the same;
  * -ECHILD: it is a forked parent's, and not to be left. */

@@ -240,6 +240,7 @@ static int deregister(selector *s, change *c) {
     if (!r)
         return -ENOENT;
     uint32_t index = index_of(&s->all, r);
+    c->token = r->token;
     int result = kernel_delete(s, index);
     drop(s, c, index, r->generation);
     return result;
@@ -362,6 +363,29 @@ int selector_stats(selector *s, stats *out) {
     uint32_t set = atomic_load(&s->timers.count), dead = s->timers.dead;
     out->timers = set > dead ? set - dead : 0;
     return unlock(s, 0);
+}
+
+void make_remark(selector *s, enum remarked what, const registration *r) {
+    if (s->remarks_count == REMARKS_MAX) {
+        s->remarks_lost++;
+        return;
+    }
+    s->remarks[(s->remarks_first + s->remarks_count++) % REMARKS_MAX] =
+        (remark){.what = what, .fd = r ? r->fd : -1, .token = r ? r->token : 0};
+}
+
+int selector_remark(selector *s, remark *out) {
+    int result = lock(s);
+    if (result < 0)
+        return result;
+    if (s->remarks_count) {
+        *out = s->remarks[s->remarks_first++ % REMARKS_MAX];
+        s->remarks_count--;
+        return unlock(s, 1);
+    }
+    *out = (remark){.what = REMARK_MORE, .fd = (int)s->remarks_lost};
+    s->remarks_lost = 0;
+    return unlock(s, out->fd > 0);
 }
 
 int selector_check(selector *s) {
@@ -518,8 +542,8 @@ int selector_raw(batch *b, int i, raw_field *fields, int room_for) {
 
 const selector_calls *selector_functions(void) {
     static const selector_calls functions = {
-        selector_open,     selector_free,     selector_apply, batch_new,    batch_free,
-        selector_wait,     selector_put_back, selector_token, selector_raw, timer_set,
-        timer_expirations, timer_look,        watch_free};
+        selector_open,     selector_free,     selector_apply, batch_new,      batch_free,
+        selector_wait,     selector_put_back, selector_token, selector_raw,   timer_set,
+        timer_expirations, timer_look,        watch_free,     selector_remark};
     return &functions;
 }

@@ -213,6 +213,7 @@ void timer_change(selector *s, change *c) {
         c->result = -ENOENT;
     } else if (c->what == DEREGISTER) {
         c->gone = t->made;
+        c->token = s->all.at[t->made.index].token;
         end(s, t);
         return;
     } else {

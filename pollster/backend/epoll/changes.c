@@ -107,6 +107,8 @@ int kernel_pause(selector *s, uint32_t index) {
         result = not_ours(ep_control(s->fd, s, EPOLL_CTL_MOD, index));
     if (result < 0)
         r->state = before;
+    else if (!(r->state & PARKED))
+        make_remark(s, REMARK_NOT_PARKED, r);
     return result;
 }
 

@@ -81,6 +81,14 @@ int kernel_fd(selector *s) {
 
 /* Waiting */
 
+static void note_coarse(epoll_selector *e) {
+    if (atomic_exchange(&e->is_coarse, true))
+        return;
+    pthread_mutex_lock(&e->common.all.lock);
+    make_remark(&e->common, REMARK_MILLISECONDS, NULL);
+    pthread_mutex_unlock(&e->common.all.lock);
+}
+
 /* epoll_pwait2 came with Linux 5.11; sandboxes that do not know it say EPERM. Without it the
  * timeout is in milliseconds: rounded up, and what is over INT_MAX is waited for in turns. */
 int kernel_wait(selector *s, room *b, int64_t timeout) {
@@ -98,6 +106,8 @@ int kernel_wait(selector *s, room *b, int64_t timeout) {
         atomic_store(&missing, 1);
     }
 #endif
+    if (timeout > 0)
+        note_coarse((epoll_selector *)s);
     int64_t milliseconds = timeout < 0 ? -1 : timeout / 1000000 + (timeout % 1000000 != 0);
     n = epoll_wait(s->fd, b->entries, b->places,
                    milliseconds > INT_MAX ? INT_MAX : (int)milliseconds);

@@ -11,10 +11,11 @@
 
 typedef struct {
     selector common;
-    int kick;       /* an eventfd; its use is in ep_send_waiters_away() */
-    int front;      /* -1 until somebody asks for a descriptor */
-    int parking;    /* where paused sources are; -1 until there are any */
-    uint32_t stale; /* reports of what is not registered, since the last move */
+    int kick;              /* an eventfd; its use is in ep_send_waiters_away() */
+    int front;             /* -1 until somebody asks for a descriptor */
+    int parking;           /* where paused sources are; -1 until there are any */
+    atomic_bool is_coarse; /* has no epoll_pwait2 */
+    uint32_t stale;        /* reports of what is not registered, since the last move */
 } epoll_selector;
 
 /* registration.state */

@@ -21,6 +21,7 @@ static bool is_ghost(const selector *s, const registration *r) {
 static void found_ghost(selector *s, registration *r) {
     r->state |= GHOST;
     s->done.ghosts++;
+    make_remark(s, REMARK_GHOST, r);
 }
 
 /* Adds what lives, of wakers or of all else. */

@@ -198,6 +198,7 @@ static void settle_deregister(gathering *g, gathered *one) {
     else if (taken(g, one) == 0)
         one->c->result = kq_explain_missing(g->s, one->index);
     one->c->gone = id_of(&g->s->all, one->index);
+    one->c->token = g->s->all.at[one->index].token;
     nesting_end(g->s, one->index);
     registration_end(&g->s->all, one->index);
 }

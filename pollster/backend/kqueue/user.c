@@ -77,6 +77,7 @@ void kq_drain(int fd) {
 int kq_open_bell(kqueue_selector *k) {
     if (has_user_events(k))
         return 0;
+    make_remark(&k->common, REMARK_PIPES, NULL);
     int result = kq_open_pipe(k->bell_pipe);
     if (result < 0)
         return result;

@@ -56,8 +56,10 @@ int kernel_waker_open(selector *s, waker *w, uint64_t token) {
     int result = apply(s, &change, 1);
     if (result < 0)
         registration_end(&s->all, (uint32_t)index);
-    if (result == -ENOMEM) /* OpenBSD: 1024 user events a process */
+    if (result == -ENOMEM) { /* OpenBSD: 1024 user events a process */
+        make_remark(s, REMARK_PIPES, NULL);
         return open_waker_pipe(k, w, token);
+    }
     if (result == 0)
         w->made = id_of(&s->all, (uint32_t)index);
     return result;

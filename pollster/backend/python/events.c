@@ -134,6 +134,7 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
         Py_BEGIN_ALLOW_THREADS
             result = self->calls->wait(batch, limit);
         Py_END_ALLOW_THREADS
+        bool raised = observe_wait(self, batch, result) < 0; /* while the batch is lent */
         uint32_t turn;
         PyObject *over = NULL;
         if (result > 0 && batch->spent_count) {
@@ -148,7 +149,7 @@ PyObject *wait_for(SelectorObject *self, ReadyObject *ready, PyObject *timeout) 
             ready->waiting = false;
             turn = ready->turn;
         UNLOCK
-        bool raised = result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0;
+        raised = raised || (result > 0 && HANDLERS_RUN_HERE && run_handlers() < 0);
         if (raised)
             put_back(self, ready, turn, over);
         Py_XDECREF(over);

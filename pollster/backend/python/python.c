@@ -1,5 +1,7 @@
 /* The module `_python`, and the type whose slots it is about: the base of Selector. */
 #include "python.h"
+#include <stddef.h>
+#include <structmember.h>
 
 PyObject *fail(PyObject *selector, int result, const char *what) {
     PyObject *error = PyObject_CallMethod(selector, "failure", "is", -result, what);
@@ -57,6 +59,7 @@ static PyObject *selector_open_queue(PyObject *object, PyObject *functions) {
 static int selector_traverse(PyObject *object, visitproc visit, void *arg) {
     SelectorObject *self = (SelectorObject *)object;
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->observer);
     for (uint32_t i = 0; i < self->extent; i++) {
         const slot *s = &self->slots[i];
         Py_VISIT(s->source);
@@ -83,6 +86,7 @@ static void selector_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     forget_all(self);
     PyMem_Free(self->slots);
+    Py_XDECREF(self->observer);
     if (self->selector) {
         Py_BEGIN_ALLOW_THREADS
             self->calls->free(self->selector);
@@ -121,6 +125,7 @@ static PyObject *selector_keep(PyObject *object, PyObject *arguments) {
         return NULL;
     LOCK(object)
         promised = self->promised > 0;
+        self->spins = 0;
         if (promised && made.index)
             keep(self, made, source, token);
         if (promised)
@@ -174,13 +179,24 @@ static PyMethodDef selector_methods[] = {
     {"keep", selector_keep, METH_VARARGS, NULL},
     {"forget", selector_forget, METH_VARARGS, NULL},
     {"forget_sources", selector_forget_sources, METH_NOARGS, NULL},
+    {"_observe", selector_observe, METH_VARARGS, NULL},
+    {"_tell_remarks", selector_tell_remarks, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef selector_members[] = {
+    {"observer", T_OBJECT, offsetof(SelectorObject, observer), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot selector_slots[] = {
-    {Py_tp_new, selector_new},         {Py_tp_traverse, selector_traverse},
-    {Py_tp_clear, selector_clear},     {Py_tp_dealloc, selector_dealloc},
-    {Py_tp_methods, selector_methods}, {0, NULL},
+    {Py_tp_new, selector_new},
+    {Py_tp_traverse, selector_traverse},
+    {Py_tp_clear, selector_clear},
+    {Py_tp_dealloc, selector_dealloc},
+    {Py_tp_methods, selector_methods},
+    {Py_tp_members, selector_members},
+    {0, NULL},
 };
 
 static PyType_Spec selector_spec = {

@@ -73,10 +73,15 @@ typedef struct {
     selector *selector; /* its own, as long as it lives; others borrow it from here */
     slot *slots;
     uint32_t extent;
-    uint32_t highest;  /* index that was noted so far */
-    uint32_t promised; /* how many registrations may be made before they are noted */
-    bool ended;        /* it was closed: sources are not kept any more */
-    bool has_pairs;    /* its sources are keys, and what is told are pairs with them: see keys.h */
+    uint32_t highest;   /* index that was noted so far */
+    uint32_t promised;  /* how many registrations may be made before they are noted */
+    bool ended;         /* it was closed: sources are not kept any more */
+    bool logs;          /* its observer is told of changes, */
+    bool counts;        /* and asked about a source that is ready in each of many polls, */
+    uint32_t spins;     /* so many by now, */
+    uint64_t suspect;   /* which is this one */
+    PyObject *observer; /* NULL: nobody looks on. See observer.c */
+    bool has_pairs;     /* its sources are keys, and what is told are pairs with them: see keys.h */
 } SelectorObject;
 
 /* The base of Events. */
@@ -256,6 +261,24 @@ int run_handlers(void);
 static inline void note_read(uint64_t *entry) {
     typedef uint64_t whole_entry __attribute__((aligned(8)));
     __atomic_store_n((whole_entry *)entry, *entry | (uint64_t)1 << ENTRY_READ, __ATOMIC_RELAXED);
+}
+
+/* observer.c. After a change; and after a wait that reported so much: -1, it is not to be told, an
+ * exception is set. */
+void observed_change(SelectorObject *self, const change *c, PyObject *source);
+int observed_wait(SelectorObject *self, const batch *b, int result);
+
+/* _observe(observer, logs, counts); _tell_remarks() */
+PyObject *selector_observe(PyObject *self, PyObject *arguments);
+PyObject *selector_tell_remarks(PyObject *self, PyObject *nothing);
+
+static inline void observe_change(SelectorObject *self, const change *c, PyObject *source) {
+    if (self->logs)
+        observed_change(self, c, source);
+}
+
+static inline int observe_wait(SelectorObject *self, const batch *b, int result) {
+    return self->observer ? observed_wait(self, b, result) : 0;
 }
 
 /* Each adds its types to the module and finds what it needs. */

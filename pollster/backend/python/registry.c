@@ -20,6 +20,7 @@ static void note_change(SelectorObject *self, const change *c, PyObject *const *
         else if (c->made.index)
             keep(self, c->made, arguments[0], arguments[1]);
         settle(self, c->what == REGISTER);
+        self->spins = 0; /* something is new */
     UNLOCK
 }
 
@@ -85,6 +86,7 @@ static int make(SelectorObject *selector, change *c, PyObject *const *arguments)
     if (result < 0)
         c->result = result;
     note_change(selector, c, arguments);
+    observe_change(selector, c, arguments[0]);
     return 0;
 }
 
@@ -179,6 +181,8 @@ static PyObject *registry_apply(PyObject *object, PyObject *nothing) {
         int result = make_all(selector, &taken, some);
         for (int i = 0; i < taken.count; i++)
             note_change(selector, &taken.changes[i], &taken.arguments[(size_t)2 * i]);
+        for (int i = 0; i < taken.count && result == 0; i++)
+            observe_change(selector, &taken.changes[i], taken.arguments[(size_t)2 * i]);
         list = result < 0 ? fail((PyObject *)selector, result, "the changes were not made")
                           : failures(&taken);
     }

@@ -125,15 +125,18 @@ PyObject *wait_for_keys(KeyedObject *self, int64_t limit) {
             break;
     }
     PyObject *list = NULL, *over = NULL;
-    if (result > 0 && batch->spent_count) {
+    bool raised = observe_wait(selector, batch, result) < 0;
+    if (raised)
+        selector->calls->put_back(batch);
+    if (!raised && result > 0 && batch->spent_count) {
         LOCK((PyObject *)selector)
             over = let_go_spent(selector, batch);
         UNLOCK
         Py_XDECREF(over);
     }
-    if (result >= 0)
+    if (!raised && result >= 0)
         list = pairs_of(self, batch, result);
-    else if (result != -EINTR)
+    else if (!raised && result != -EINTR)
         fail((PyObject *)selector, result, "this selector can't wait");
     give_back(self, batch, capacity);
     return list;

@@ -226,6 +226,8 @@ static PyObject *timer_close(PyObject *object, PyObject *nothing) {
             forget(selector, c.gone);
         UNLOCK
     }
+    if (selector && result == 0)
+        observe_change(selector, &c, object);
     Py_XDECREF((PyObject *)selector);
     return set_timer(object, NEVER, 0);
 }
