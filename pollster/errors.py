@@ -77,7 +77,8 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
         if view is None:
             return AlreadyRegisteredError(
                 number,
-                f"{name} was closed, and is the number of one of this Poll's own descriptors",
+                f"{name} is already registered: by another thread, or as one of this Poll's own "
+                "descriptors, which got the number of a source that was closed",
             )
         return AlreadyRegisteredError(
             number,
