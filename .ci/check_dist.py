@@ -24,6 +24,12 @@ LINUX = sys.platform.startswith("linux")
 OLDEST_GLIBC = "2.17"
 # What a checkout has and an sdist does not: what works on the project and not on the package.
 NOT_IN_SDIST = (".ci/", ".github/", ".clang-format", ".gitignore")
+TESTS = (
+    "tests/conformance",
+    "tests/test_demo.py",
+    "tests/test_packaging.py",
+    "tests/test_python.py",
+)
 
 
 def run(
@@ -176,7 +182,7 @@ def unpack_tests(sdist: Path, work: Path) -> Path:
 def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
     """Runs the sdist's tests against the installed wheel, on each Python, with no checkout near.
 
-    The oldest runs all. The others get the same wheel: they run what needs the C parts most.
+    Those that need the C parts and the packaging most: tox runs all of them against a wheel, too.
     """
     tree = unpack_tests(sdist, work)
     groups = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
@@ -189,9 +195,7 @@ def run_tests(wheel: Path, sdist: Path, work: Path) -> None:
         where = run(python, "-c", "import pollster; print(pollster.__file__)", cwd=tree, more=more)
         check(str(work) in where, f"{name} imports the pollster of {where}")
         print(f"dist: the tests with {name}")
-        tests: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        if name != found[0][0]:
-            tests += ["tests/conformance", "tests/test_packaging.py", "tests/test_python.py"]
+        tests: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
         done = subprocess.run(tests, cwd=tree, env={**os.environ, **more}, check=False)
         check(done.returncode == 0, f"the tests with {name} failed")
 
