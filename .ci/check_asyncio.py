@@ -11,6 +11,7 @@ import concurrent.futures
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -105,6 +106,9 @@ def check(names: list[str]) -> int:
 
 def main() -> int:
     """Returns the exit code."""
+    # Some tests interrupt themselves; what is in the background of a shell ignores that, and so
+    # would what it starts, unless there is a handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1:2] == ["--here"]:
         run_file(sys.argv[2])
     tests = importlib.util.find_spec("test.test_asyncio")
