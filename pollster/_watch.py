@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _REGISTER, _REREGISTER, _DEREGISTER, _PAUSE, _RESUME = range(5)  # as selector.h numbers them
-_KEEP = 4  # TRIGGER_KEEP
 _NO_TOKEN = Token(0)
 
 
@@ -118,7 +117,7 @@ class Watch(_python.Watch, Uncopied):
             )
         change = self._ffi.new("change *")
         change.what, change.token = what, token
-        change.trigger = _KEEP if trigger is None else trigger.value
+        change.trigger = how = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
         try:
@@ -131,10 +130,9 @@ class Watch(_python.Watch, Uncopied):
                 change.what = _DEREGISTER
                 self._lib.watch_apply(self._watch, selector.handle, change)
             raise
-        observer = selector.observer
-        if observer:
-            how = _KEEP if trigger is None else trigger.value
-            observer.changed(what, self, -1, change.token, 1, how, -code, gone.index > 0)
+        log = selector.log
+        if log:
+            log.changed(what, self, -1, change.token, 1, how, -code, gone.index > 0)
         if code == -errno.ESHUTDOWN:
             raise selector.failure(errno.ESHUTDOWN, "")
         if code:
@@ -177,9 +175,9 @@ class Watch(_python.Watch, Uncopied):
         if place:
             selector, index, generation = place
             selector.forget(index, generation)  # it lets go of this
-            observer = selector.observer
-            if observer and observer.log and not selector.closed:
-                observer.log.say("deregistered %r, which is closed", self)
+            log = selector.log
+            if log and not selector.closed:
+                log.say("deregistered %r, which is closed", self)
 
     def __enter__(self) -> Self:
         return self

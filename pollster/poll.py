@@ -158,6 +158,6 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         self.close()
 
     def __repr__(self) -> str:
-        observer = self._selector.observer
-        name = f", logs as {observer.log.name!r}" if observer and observer.log else ""
+        log = self._selector.log
+        name = f", logs as {log.name!r}" if log else ""
         return f"<Poll {self.backend}, {'closed' if self.closed else 'open'}{name}>"

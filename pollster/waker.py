@@ -53,9 +53,9 @@ class Waker(Uncopied):
             raise self._error(-code)
 
     def _tell(self, what: str, error: int = 0) -> None:
-        observer = self._selector.observer
-        if observer and observer.log:
-            observer.log.waker(what, self._token, error)
+        log = self._selector.log
+        if log:
+            log.waker(what, self._token, error)
             self._selector._tell_remarks()
 
     def _note(self) -> None:

@@ -53,7 +53,7 @@ class Selector(_python.Selector):
 
     def close(self) -> None:
         """Closes the queue and ends all waits. Raises `OSError` where they could not be ended."""
-        observer = None if self.closed else self.observer
+        log = None if self.closed else self.log
         forked = self.lib.selector_check(self.handle) == -errno.ECHILD
         code = self.lib.selector_close(self.handle)
         if code < 0:
@@ -63,8 +63,8 @@ class Selector(_python.Selector):
                 "free a descriptor and close again",
             )
         self.forget_sources()
-        if observer and observer.log:
-            observer.log.closed(forked)
+        if log:
+            log.closed(forked)
 
     def failure(self, number: int, what: str) -> Exception:
         """Returns the exception for an errno.

@@ -59,7 +59,8 @@ static PyObject *selector_open_queue(PyObject *object, PyObject *functions) {
 static int selector_traverse(PyObject *object, visitproc visit, void *arg) {
     SelectorObject *self = (SelectorObject *)object;
     Py_VISIT(Py_TYPE(object));
-    Py_VISIT(self->observer);
+    Py_VISIT(self->log);
+    Py_VISIT(self->spin);
     for (uint32_t i = 0; i < self->extent; i++) {
         const slot *s = &self->slots[i];
         Py_VISIT(s->source);
@@ -86,7 +87,8 @@ static void selector_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     forget_all(self);
     PyMem_Free(self->slots);
-    Py_XDECREF(self->observer);
+    Py_XDECREF(self->log);
+    Py_XDECREF(self->spin);
     if (self->selector) {
         Py_BEGIN_ALLOW_THREADS
             self->calls->free(self->selector);
@@ -185,7 +187,7 @@ static PyMethodDef selector_methods[] = {
 };
 
 static PyMemberDef selector_members[] = {
-    {"observer", T_OBJECT, offsetof(SelectorObject, observer), READONLY, NULL},
+    {"log", T_OBJECT, offsetof(SelectorObject, log), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

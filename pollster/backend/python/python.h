@@ -73,15 +73,15 @@ typedef struct {
     selector *selector; /* its own, as long as it lives; others borrow it from here */
     slot *slots;
     uint32_t extent;
-    uint32_t highest;   /* index that was noted so far */
-    uint32_t promised;  /* how many registrations may be made before they are noted */
-    bool ended;         /* it was closed: sources are not kept any more */
-    bool logs;          /* its observer is told of changes, */
-    bool counts;        /* and asked about a source that is ready in each of many polls, */
-    uint32_t spins;     /* so many by now, */
-    uint64_t suspect;   /* which is this one */
-    PyObject *observer; /* NULL: nobody looks on. See observer.c */
-    bool has_pairs;     /* its sources are keys, and what is told are pairs with them: see keys.h */
+    uint32_t highest;  /* index that was noted so far */
+    uint32_t promised; /* how many registrations may be made before they are noted */
+    bool ended;        /* it was closed: sources are not kept any more */
+    bool has_spun;     /* that was told, and is not looked at any more */
+    uint32_t spins;    /* polls in a row that had a source, */
+    uint64_t suspect;  /* which is this one */
+    PyObject *log;     /* NULL, as `spin`: nobody looks on. See observer.c */
+    PyObject *spin;
+    bool has_pairs; /* its sources are keys, and what is told are pairs with them: see keys.h */
 } SelectorObject;
 
 /* The base of Events. */
@@ -268,17 +268,17 @@ static inline void note_read(uint64_t *entry) {
 void observed_change(SelectorObject *self, const change *c, PyObject *source);
 int observed_wait(SelectorObject *self, const batch *b, int result);
 
-/* _observe(observer, logs, counts); _tell_remarks() */
+/* _observe(log, spin); _tell_remarks() */
 PyObject *selector_observe(PyObject *self, PyObject *arguments);
 PyObject *selector_tell_remarks(PyObject *self, PyObject *nothing);
 
 static inline void observe_change(SelectorObject *self, const change *c, PyObject *source) {
-    if (self->logs)
+    if (self->log)
         observed_change(self, c, source);
 }
 
 static inline int observe_wait(SelectorObject *self, const batch *b, int result) {
-    return self->observer ? observed_wait(self, b, result) : 0;
+    return self->log || self->spin ? observed_wait(self, b, result) : 0;
 }
 
 /* Each adds its types to the module and finds what it needs. */
