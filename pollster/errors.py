@@ -78,7 +78,8 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
             return AlreadyRegisteredError(
                 number,
                 f"{name} is already registered: by another thread, or as one of this Poll's own "
-                "descriptors, which got the number of a source that was closed",
+                "descriptors, which got the number of a source that was closed: register the open "
+                "source, not its number",
             )
         return AlreadyRegisteredError(
             number,

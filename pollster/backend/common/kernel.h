@@ -116,6 +116,9 @@ int kernel_waker_resume(selector *s, uint32_t index, const registration *before)
 /* (locked) Removes the waker from the kernel and closes its descriptor. */
 void kernel_waker_close(selector *s, const registration *r);
 
+/* (locked) Forgets its descriptor, whose number is another file's: it is not to be closed. */
+void kernel_waker_forget(selector *s, const registration *r);
+
 /* (locked) Makes the queue ready when a deadline has come, until it is set anew; at once where it
  * has passed; NEVER: not any more. */
 int kernel_set_timer(selector *s, int64_t deadline);

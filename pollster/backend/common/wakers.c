@@ -36,6 +36,7 @@ void waker_end(selector *s, uint32_t index) {
 
 void waker_lose(selector *s, uint32_t index) {
     atomic_fetch_or(&s->all.wakers[index]->woken, LOST);
+    kernel_waker_forget(s, &s->all.at[index]);
     s->all.at[index].fd = -1;
 }
 

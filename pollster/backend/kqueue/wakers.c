@@ -73,13 +73,19 @@ int kernel_waker_wake(selector *s, const waker *w) {
                       : kq_trigger(s, (ident_t)w->made.index, udata_for(w->made.index, w->state));
 }
 
+static waker_pipe *pipe_of(kqueue_selector *k, const registration *r) {
+    for (uint32_t i = 0; i < k->pipe_count; i++)
+        if (r->fd >= 0 && k->pipes[i].read_end == r->fd)
+            return &k->pipes[i];
+    return NULL;
+}
+
 void kernel_wake_again(selector *s, const registration *r) {
-    const kqueue_selector *k = (kqueue_selector *)s;
     uint32_t index = index_of(&s->all, r);
     waker w = {.fd = -1, .made = id_of(&s->all, index), .state = s->all.wakers[index]};
-    for (uint32_t i = 0; i < k->pipe_count; i++)
-        if (k->pipes[i].read_end == r->fd)
-            w.fd = k->pipes[i].write_end;
+    const waker_pipe *pipe = pipe_of((kqueue_selector *)s, r);
+    if (pipe)
+        w.fd = pipe->write_end;
     kernel_waker_wake(s, &w);
 }
 
@@ -108,16 +114,23 @@ int kernel_waker_resume(selector *s, uint32_t index, const registration *before)
 
 void kernel_waker_close(selector *s, const registration *r) {
     kqueue_selector *k = (kqueue_selector *)s;
-    for (uint32_t i = 0; i < k->pipe_count; i++) {
-        if (k->pipes[i].read_end != r->fd)
-            continue;
-        close(k->pipes[i].read_end); /* which removes it from the queue */
-        close(k->pipes[i].write_end);
-        k->pipes[i] = k->pipes[--k->pipe_count];
+    waker_pipe *pipe = pipe_of(k, r);
+    if (pipe) {
+        close(pipe->read_end); /* which removes it from the queue */
+        close(pipe->write_end);
+        *pipe = k->pipes[--k->pipe_count];
         return;
     }
 #ifdef EVFILT_USER
     struct kevent change = change_of((ident_t)index_of(&s->all, r), EVFILT_USER, EV_DELETE, 0, 0);
     apply(s, &change, 1);
 #endif
+}
+
+/* The other end may be the program's by now, too. */
+void kernel_waker_forget(selector *s, const registration *r) {
+    kqueue_selector *k = (kqueue_selector *)s;
+    waker_pipe *pipe = pipe_of(k, r);
+    if (pipe)
+        *pipe = k->pipes[--k->pipe_count];
 }
