@@ -4,6 +4,7 @@ import socket
 
 from case import LEVEL, ONESHOT, Gate, case
 from gates import FIFO_ENDS_OF_MACOS
+from kernels import has_two_way_pipes
 from sources import PIPES, STREAMS, TCP, UNIX, End, SocketEnd, accepted
 from world import (
     BOTH,
@@ -130,6 +131,21 @@ def _(world: World) -> None:
     for _, writer in pairs:
         writer.close()
     expect_whole(world, [reader for reader, _ in pairs], READ_CLOSED)
+
+
+@case("R1", "a one-shot pipe that was told takes no place from another", triggers=LEVEL_ONLY)
+def _(world: World) -> None:
+    whole = GONE if has_two_way_pipes(world.poll.backend) else READ_CLOSED
+    events = Events(2)
+    for token, trigger in enumerate((LEVEL, ONESHOT), 1):
+        reader, writer = world.one_way()
+        writer.close()
+        world.poll.registry.register(reader.fd, Token(token), R | W, trigger)
+    first = batch_of(world.poll.poll(events, timeout=0))
+    assert first.keys() == {1, 2}
+    assert first[1] == whole  # a one-shot may be told in part by a full batch
+    for _ in range(3):
+        assert batch_of(world.poll.poll(events, timeout=0)) == {1: whole}
 
 
 @case("R10", "a source that is ready in both directions takes one turn", kinds=UNIX, triggers=WHOLE)

@@ -171,8 +171,8 @@ static void put_descriptor(selector *s, room *b, registration *r, const struct k
         kq_heed((kqueue_selector *)s, index_of(&s->all, r), on, ended);
     if (ended && e->flags & EV_ONESHOT)
         ready = put_away(s, r, on, ready);
-    if (ready)
-        kq_put(s, b, r, ready);
+    if (ready && !(r->state & DISARMED && r->batch != s->all.batches))
+        kq_put(s, b, r, ready | kq_due_of((kqueue_selector *)s, r));
 }
 
 static bool is_waker(const struct kevent *e) {

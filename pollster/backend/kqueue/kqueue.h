@@ -197,6 +197,7 @@ int kq_hang(kqueue_selector *k, uint32_t index, bool due);
 void kq_unhang(kqueue_selector *k, uint32_t index);
 bool kq_is_same_pipe(kqueue_selector *k, uint32_t index);
 int kq_look_again(kqueue_selector *k);
+uint32_t kq_due_of(kqueue_selector *k, registration *r);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
 void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone);
 

@@ -66,7 +66,18 @@ int kq_look_again(kqueue_selector *k) {
     return k->due ? kq_ring(k) : 0;
 }
 
-/* Reports hung-up pipes in `places` places of the batch. */
+/* What the list has to tell of a pipe whose other knote has an entry: it is told with that, so that
+ * a full batch has the whole source, too (R1). */
+uint32_t kq_due_of(kqueue_selector *k, registration *r) {
+    if (!(r->state & DUE))
+        return 0;
+    if (r->trigger)
+        set_due(k, r, false);
+    return hung_up(r, READY_WRITABLE | READY_WRITE_CLOSED);
+}
+
+/* Reports hung-up pipes in `places` places of the batch. What is in the batch already takes none,
+ * nor does what a report has disarmed. */
 void kq_put_hung(kqueue_selector *k, room *b, int places) {
     uint32_t count = k->hung_count;
     for (uint32_t turn = 0; turn < count && places > 0; turn++) {
@@ -74,7 +85,8 @@ void kq_put_hung(kqueue_selector *k, room *b, int places) {
         registration *r = &k->common.all.at[index];
         if (!(r->state & DUE))
             continue;
-        if (--places == 0)
+        bool has_place = r->batch == k->common.all.batches || r->state & DISARMED;
+        if (!has_place && --places == 0)
             k->hung_next = (k->hung_next + turn + 1) % count;
         kq_put(&k->common, b, r, hung_up(r, READY_WRITABLE | READY_WRITE_CLOSED));
         if (r->trigger)
