@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         def _write_to_self(self) -> None: ...
         async def _make_subprocess_transport(self, *_: Any, **__: Any) -> Any: ...
         def _run_once(self) -> None: ...
+        def _process_events(self, _: Any, /) -> None: ...
 
         _ready: Any
         _scheduled: list[Any]
@@ -117,7 +118,7 @@ class EventLoop(_InC, _Base):
         self._watched: set[Process] = set()
         self._own_selector = PollsterSelector() if selector is None else selector
         super().__init__(self._own_selector)
-        run_once = getattr(_Base, "_run_once", int)
+        run_once: Any = getattr(_Base, "_run_once", None)
         if self._is_plain():
             handles = asyncio.Handle, asyncio.TimerHandle, asyncio.Handle._run
             self._begin(run_once, self._ready, heapq.heappop, *handles)

@@ -112,8 +112,8 @@ static int is_to_be_cleaned(LoopingObject *self, PyObject *scheduled) {
     if (count <= 0)
         return (int)count;
     if (count > FEWEST_TO_DROP) {
-        double cancelled = number_of(
-            PyObject_GetAttr((PyObject *)self, self->names._timer_cancelled_count));
+        double cancelled =
+            number_of(PyObject_GetAttr((PyObject *)self, self->names._timer_cancelled_count));
         if (cancelled == -1 && PyErr_Occurred())
             return -1;
         if (cancelled * 2 > (double)count)
@@ -131,9 +131,9 @@ static PyObject *cleaned(LoopingObject *self) {
     if (dirty == 0)
         return scheduled;
     Py_XDECREF(scheduled);
-    PyObject *done = dirty < 0 ? NULL
-                               : PyObject_CallMethodObjArgs((PyObject *)self,
-                                                            self->names._drop_cancelled, NULL);
+    PyObject *done =
+        dirty < 0 ? NULL
+                  : PyObject_CallMethodObjArgs((PyObject *)self, self->names._drop_cancelled, NULL);
     Py_XDECREF(done);
     return done ? PyObject_GetAttr((PyObject *)self, self->names._scheduled) : NULL;
 }
@@ -247,9 +247,9 @@ static int queue_ready(LoopingObject *self, PyObject *found) {
     if (PyList_Check(found) && at == count)
         return 0;
     PyObject *rest = PyList_Check(found) ? PyList_GetSlice(found, at, count) : Py_NewRef(found);
-    PyObject *done = rest ? PyObject_CallMethodObjArgs((PyObject *)self,
-                                                       self->names._process_events, rest, NULL)
-                          : NULL;
+    PyObject *done =
+        rest ? PyObject_CallMethodObjArgs((PyObject *)self, self->names._process_events, rest, NULL)
+             : NULL;
     Py_XDECREF(rest);
     Py_XDECREF(done);
     return done ? 0 : -1;
@@ -420,8 +420,10 @@ static PyMethodDef looping_methods[] = {
 };
 
 static PyType_Slot looping_slots[] = {
-    {Py_tp_traverse, looping_traverse}, {Py_tp_clear, looping_clear},
-    {Py_tp_dealloc, looping_dealloc},   {Py_tp_methods, looping_methods},
+    {Py_tp_traverse, looping_traverse},
+    {Py_tp_clear, looping_clear},
+    {Py_tp_dealloc, looping_dealloc},
+    {Py_tp_methods, looping_methods},
     {0, NULL},
 };
 
