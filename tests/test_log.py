@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from children import in_child
+from sandboxes import EPOLL_PWAIT2, WITHOUT_A_SYSTEM_CALL
 
 import pollster.backend
 from pollster import (
@@ -29,7 +30,6 @@ from pollster import (
 from pollster.selectors import PollsterSelector
 
 from .conftest import WAIT, no_more_descriptors
-from .test_report import EPOLL_PWAIT2, WITHOUT_A_SYSTEM_CALL
 
 R, W = Interest.READABLE, Interest.WRITABLE
 CHANNEL = logging.getLogger("pollster")
@@ -331,12 +331,11 @@ def test_a_kernel_without_user_events_is_told(lines) -> None:
 def test_a_kernel_without_nanoseconds_is_told_once(backend) -> None:
     if backend != "epoll":
         pytest.skip("it is about what epoll's back end asks Linux for")
-    program = WITHOUT_A_SYSTEM_CALL.replace(
-        'runpy.run_module("pollster", run_name="__main__")',
+    program = WITHOUT_A_SYSTEM_CALL + (
         "import pollster\n"
         "for poll in [pollster.Poll(backend='epoll', log=True) for _ in range(2)]:\n"
         "    for _ in range(3):\n"
-        "        poll.poll(timeout=0.001)\n",
+        "        poll.poll(timeout=0.001)\n"
     )
     command = [sys.executable, "-c", program, str(EPOLL_PWAIT2)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

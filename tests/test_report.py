@@ -12,33 +12,20 @@ from pathlib import Path
 
 import fastjsonschema
 import pytest
+from sandboxes import EPOLL_PWAIT2, WITHOUT_A_SYSTEM_CALL
 
 import pollster
 from pollster.report import checks, features
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "report.schema.json"
 
-# As in a sandbox that does not know the newer system calls: seccomp(2) says EPERM for `number`.
-WITHOUT_A_SYSTEM_CALL = """
-import cffi, runpy, struct, sys
-LOAD, EQUAL, RETURN, ALLOW, REFUSE = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050001
-number = int(sys.argv.pop(1))
-code = struct.pack("HBBI", LOAD, 0, 0, 0)
-code += struct.pack("HBBI", EQUAL, 0, 1, number)
-code += struct.pack("HBBI", RETURN, 0, 0, REFUSE) + struct.pack("HBBI", RETURN, 0, 0, ALLOW)
-ffi = cffi.FFI()
-ffi.cdef("struct program { unsigned short n; char *code; }; int prctl(int, ...);")
-libc = ffi.dlopen(None)
-held = ffi.new("char[]", code)
-program = ffi.new("struct program *", {"n": 4, "code": held})
-one, zero = ffi.cast("unsigned long", 1), ffi.cast("unsigned long", 0)
-assert libc.prctl(38, one, zero, zero, zero) == 0
-assert libc.prctl(22, ffi.cast("unsigned long", 2), program) == 0
+MAIN = """
+import runpy, sys
 sys.argv[0] = "pollster"
 runpy.run_module("pollster", run_name="__main__")
 """
 WITHOUT_PROC = """
-import cffi, runpy, os, sys
+import cffi, os
 ffi = cffi.FFI()
 ffi.cdef("int unshare(int); int mount(char *, char *, char *, unsigned long, void *);")
 libc = ffi.dlopen(None)
@@ -47,8 +34,6 @@ allowed = libc.unshare(NEW_MOUNTS | (NEW_USER if os.getuid() else 0)) == 0
 allowed = allowed and libc.mount(b"none", b"/", ffi.NULL, PRIVATE | ALL_BELOW, ffi.NULL) == 0
 if not allowed or libc.mount(b"none", b"/proc", b"tmpfs", 0, ffi.NULL):
     os._exit(77)
-sys.argv[0] = "pollster"
-runpy.run_module("pollster", run_name="__main__")
 """
 NOT_ALLOWED = 77
 
@@ -60,7 +45,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 sys.exit(pollster.__main__.main())
 """
 
-EPOLL_PWAIT2, PIDFD_OPEN, INOTIFY_INIT1 = 441, 434, {"x86_64": 294, "aarch64": 26}
+PIDFD_OPEN, INOTIFY_INIT1 = 434, {"x86_64": 294, "aarch64": 26}
 
 
 def run(*arguments: str, **how) -> subprocess.CompletedProcess[str]:
@@ -165,7 +150,7 @@ def test_a_report_that_can_t_be_written_is_one_line(backend) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
 def test_without_proc_it_says_what_that_takes_away(backend) -> None:
-    command = [sys.executable, "-c", WITHOUT_PROC, "--json", "--back-end", backend]
+    command = [sys.executable, "-c", WITHOUT_PROC + MAIN, "--json", "--back-end", backend]
     done = subprocess.run(command, text=True, capture_output=True, timeout=120)
     if done.returncode == NOT_ALLOWED:
         pytest.skip("this process may not make a mount namespace")
@@ -224,7 +209,8 @@ def test_without_a_system_call_it_says_so(backend, number, feature, checks_that_
         pytest.skip("it is about what epoll's back end asks Linux for")
     if number is None:
         pytest.skip(f"the number of that system call on {platform.machine()} is not written here")
-    command = [sys.executable, "-c", WITHOUT_A_SYSTEM_CALL, str(number), "--json"]
+    program = WITHOUT_A_SYSTEM_CALL + MAIN
+    command = [sys.executable, "-c", program, str(number), "--json"]
     done = subprocess.run(
         [*command, "--back-end", backend], text=True, capture_output=True, timeout=120
     )
