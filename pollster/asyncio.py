@@ -7,13 +7,15 @@ asyncio's own way is taken. Nothing else of pollster imports this module, or asy
 
 import asyncio
 import errno
+import heapq
 import os
 import sys
-from asyncio import unix_events
+from asyncio import format_helpers, unix_events
 from collections.abc import Callable, Coroutine
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
+from pollster.backend import _python
 from pollster.process import Process
 from pollster.selectors import PollsterSelector
 from pollster.waker import Waker
@@ -32,22 +34,62 @@ if TYPE_CHECKING:
         def _close_self_pipe(self) -> None: ...
         def _write_to_self(self) -> None: ...
         async def _make_subprocess_transport(self, *_: Any, **__: Any) -> Any: ...
+        def _run_once(self) -> None: ...
+        def _process_events(self, _: Any, /) -> None: ...
+
+        _ready: Any
+        _scheduled: list[Any]
+        _timer_cancelled_count: int
 
 else:
     _Base = asyncio.SelectorEventLoop
 
+if TYPE_CHECKING or hasattr(_python, "Looping"):
+    _InC = _python.Looping
+else:  # PyPy, whose compiler does more for asyncio's own code than C can
+
+    class _InC:
+        def _begin(self, *_: object) -> None:
+            pass
+
+
 _OF_WAKING = "_make_self_pipe", "_close_self_pipe", "_write_to_self"
 _OF_CHILDREN = "_process_exited", "_wait"
+# Of one iteration, in C: methods, what a loop has, what its handles have.
+_OF_RUNNING = "_run_once", "_process_events", "_remove_reader", "_remove_writer"
+_OF_LOOPS = (
+    "_ready",
+    "_scheduled",
+    "_selector",
+    "_stopping",
+    "_debug",
+    "_timer_cancelled_count",
+    "_clock_resolution",
+)
+_OF_HANDLES = "_run", "_callback", "_args", "_context", "_cancelled"
+_OF_TIMERS = "_when", "_scheduled"
 _SubprocessTransport: Any = getattr(unix_events, "_UnixSubprocessTransport", None)
 _MISSING = [name for name in _OF_WAKING if not hasattr(_Base, name)]
 _MISSING_OF_CHILDREN = [name for name in _OF_CHILDREN if not hasattr(_SubprocessTransport, name)]
+_MISSING_OF_RUNNING = [
+    name
+    for owner, names in (
+        (_Base, _OF_RUNNING),
+        (asyncio.Handle, _OF_HANDLES),
+        (asyncio.TimerHandle, _OF_TIMERS),
+        (format_helpers, ("_format_callback_source",)),
+    )
+    for name in names
+    if not hasattr(owner, name)
+]
 # Without the GIL nothing orders the flag below and the queue of callbacks.
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+_MANY_TIMERS = 100  # asyncio's number, and FEWEST_TO_DROP in looping.c
 # A kernel that can't watch processes, or a system that forbids it.
 _CAN_NOT_WATCH = errno.ENOSYS, errno.EPERM, errno.EACCES
 
 
-class EventLoop(_Base):
+class EventLoop(_InC, _Base):
     """asyncio's loop over a `PollsterSelector`, with a `Waker` and with `Process` for children.
 
     It does what asyncio's documentation says of its selector loop. Beyond that, timeouts are as
@@ -76,6 +118,50 @@ class EventLoop(_Base):
         self._watched: set[Process] = set()
         self._own_selector = PollsterSelector() if selector is None else selector
         super().__init__(self._own_selector)
+        run_once: Any = getattr(_Base, "_run_once", None)
+        if self._is_plain():
+            handles = asyncio.Handle, asyncio.TimerHandle, asyncio.Handle._run
+            self._begin(run_once, self._ready, heapq.heappop, *handles)
+        else:
+            self._begin(run_once, None)
+
+    def _is_plain(self) -> bool:
+        """Says whether iterations can be run in C; otherwise, asyncio's `_run_once()` does."""
+        if _MISSING_OF_RUNNING or not all(hasattr(self, name) for name in _OF_LOOPS):
+            return False
+        return type(self)._process_events is _Base._process_events
+
+    def _drop_cancelled(self) -> None:
+        """Drops timers that were cancelled: all where they are most, or those that come next."""
+        scheduled = self._scheduled
+        count = len(scheduled)
+        if count > _MANY_TIMERS and self._timer_cancelled_count > count / 2:
+            for handle in scheduled:
+                handle._scheduled = not handle._cancelled
+            self._scheduled = [handle for handle in scheduled if handle._scheduled]
+            heapq.heapify(self._scheduled)
+            self._timer_cancelled_count = 0
+            return
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
+
+    def _see_exception(self, handle: Any, error: BaseException) -> None:
+        """Tells what a callback raised, as `Handle._run()` does."""
+        try:
+            raise error
+        except BaseException:
+            source = format_helpers._format_callback_source(handle._callback, handle._args)
+            context = {
+                "message": f"Exception in callback {source}",
+                "exception": error,
+                "handle": handle,
+            }
+            if handle._source_traceback:
+                context["source_traceback"] = handle._source_traceback
+            handle._loop.call_exception_handler(context)
+        finally:
+            del handle, error  # they are a cycle
 
     def run_forever(self) -> None:
         """Runs until `stop()`."""

@@ -39,6 +39,10 @@ def test_what_it_rests_on_in_asyncio_is_there() -> None:
     """On a new Python this says what has changed; the next one, that it works all the same."""
     assert not pollster.asyncio._MISSING
     assert not pollster.asyncio._MISSING_OF_CHILDREN
+    assert not pollster.asyncio._MISSING_OF_RUNNING
+    loop = pollster.asyncio.EventLoop()
+    assert [name for name in pollster.asyncio._OF_LOOPS if not hasattr(loop, name)] == []
+    loop.close()
 
 
 def test_asyncio_is_imported_with_it_alone() -> None:
@@ -94,10 +98,17 @@ assert times, "it has another name"
 
 
 NAMES = ["_make_subprocess_transport", "_UnixSubprocessTransport", "_selector", "_ssock", "_csock"]
+NAMES += ["_ready", "_timer_cancelled_count", "_context", "_when", "_format_callback_source"]
 
 
 @pytest.mark.parametrize(
-    "name", [*pollster.asyncio._OF_WAKING, *pollster.asyncio._OF_CHILDREN, *NAMES]
+    "name",
+    [
+        *pollster.asyncio._OF_WAKING,
+        *pollster.asyncio._OF_CHILDREN,
+        *pollster.asyncio._OF_RUNNING[:2],
+        *NAMES,
+    ],
 )
 def test_an_asyncio_that_has_renamed_it(backend: str, name: str) -> None:
     command = [sys.executable, "-W", "error", "-c", RENAMED, name]

@@ -120,6 +120,19 @@ class Ready:
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
 
+class Looping:
+    def _run_once(self) -> None: ...
+    def _begin(
+        self,
+        written: Callable[[Any], None],
+        ready: Any = None,
+        heappop: Callable[[Any], Any] = ...,
+        handle_type: type = ...,
+        timer_type: type = ...,
+        run: Callable[..., object] = ...,
+        /,
+    ) -> None: ...
+
 class Keyed:
     def register(self, fileobj: SourceLike, events: int, data: Any = None) -> SelectorKey: ...
     def unregister(self, fileobj: SourceLike) -> SelectorKey: ...

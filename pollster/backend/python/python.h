@@ -291,6 +291,7 @@ int add_poll(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
 int add_watches(PyObject *module);
 int add_keys(PyObject *module);
+int add_looping(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);
