@@ -7,6 +7,9 @@ import asyncio
 import importlib
 from collections.abc import Callable
 
+from pollster.asyncio import EventLoop
+from pollster.selectors import PollsterSelector
+
 C = "C"
 RAW = "raw"
 AGAIN = "raw, again"  # the same once more: how much of a ratio is noise
@@ -15,8 +18,10 @@ SELECTORS = "selectors"
 POLLSTER = "pollster"
 ASYNCIO = "asyncio"
 HEAPQ = "heapq"
+UVLOOP = "uvloop"
+RLOOP = "rloop"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, "uvloop", "rloop")
+ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, UVLOOP, RLOOP)
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -24,7 +29,7 @@ NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 def event_loops() -> dict[str, NewEventLoop]:
     """Returns what makes a loop of each event loop that is installed."""
     found: dict[str, NewEventLoop] = {ASYNCIO: asyncio.new_event_loop}
-    for name in ("uvloop", "rloop"):
+    for name in (UVLOOP, RLOOP):
         try:
             found[name] = importlib.import_module(name).new_event_loop
         except ImportError:
@@ -32,6 +37,15 @@ def event_loops() -> dict[str, NewEventLoop]:
     return found
 
 
+def with_ours() -> dict[str, NewEventLoop]:
+    """Returns the same, and what makes pollster's."""
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        return EventLoop(PollsterSelector(backend="epoll"))
+
+    return {POLLSTER: new_event_loop, **event_loops()}
+
+
 def missing() -> list[str]:
     """Returns the contenders that are not installed."""
-    return [name for name in ("uvloop", "rloop") if name not in event_loops()]
+    return [name for name in (UVLOOP, RLOOP) if name not in event_loops()]

@@ -6,19 +6,20 @@ in their polls and cost nothing. So the rounds of all can be short and interleav
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from benchmarks.children import child, module
-from benchmarks.contenders import C
+from benchmarks.contenders import C, with_ours
 from benchmarks.descriptors import allow
 from benchmarks.driver import Plan, Sample, interleave
 from benchmarks.echo_servers import servers
 
 CONNECTIONS = (100, 1_000)
+KINDS = ("protocol", "streams")
 REQUESTS = 5_000  # in a round: some 30 ms
 WARMUP = 2  # rounds that are not counted
 
@@ -55,30 +56,50 @@ def measure(plan: Plan) -> list[Sample]:
     fewer = replace(plan, rounds=max(1, plan.rounds // 3))
     samples: list[Sample] = []
     for count in CONNECTIONS:
-        with ExitStack() as stack:
-            pairs = {
-                (f"echo-{count}", name): stack.enter_context(pair(plan.native, count, name))
-                for name in (C, *servers())
-            }
-            for each in pairs.values():
-                for _ in range(WARMUP):
-                    each.run(REQUESTS)
-            rounds = {key: each.run for key, each in pairs.items()}
-            found = interleave(rounds, fewer, loops=REQUESTS)
-            for sample in found:
-                sample.notes = pairs[sample.row, sample.contender].notes()
-            samples += found
+        samples += requests(fewer, f"echo-{count}", count, (C, *servers()))
     return samples
 
 
+def measure_loops(plan: Plan) -> list[Sample]:
+    """Measures the same of event loops: by Protocol and by streams, 1 to 1,000 connections."""
+    allow(max(CONNECTIONS))
+    fewer = replace(plan, rounds=max(1, plan.rounds // 4))
+    samples: list[Sample] = []
+    for kind in KINDS:
+        for count in (1, *CONNECTIONS):
+            samples += requests(fewer, f"{kind}-{count}", count, (C, *with_ours()), kind)
+        row = f"{kind}-churned"
+        samples += requests(fewer, row, CONNECTIONS[0], (C, *with_ours()), kind, "churned")
+    return samples
+
+
+def requests(plan: Plan, row: str, count: int, names: Iterable[str], *words: str) -> list[Sample]:
+    """Measures the servers of one row, which these words describe; so many connections each."""
+    with ExitStack() as stack:
+        pairs = {
+            (row, name): stack.enter_context(pair(plan.native, count, name, *words))
+            for name in names
+        }
+        for each in pairs.values():
+            for _ in range(WARMUP):
+                each.run(REQUESTS)
+        rounds = {key: each.run for key, each in pairs.items()}
+        found = interleave(rounds, plan, loops=REQUESTS)
+        for sample in found:
+            sample.notes = pairs[sample.row, sample.contender].notes()
+    return found
+
+
 @contextmanager
-def pair(native: Path, count: int, name: str) -> Iterator[Pair]:
+def pair(native: Path, count: int, name: str, *words: str) -> Iterator[Pair]:
     """Starts a server and its load generator on two processors, and ends them, the server first.
 
     Its port is then left to time out, and not one of ours for each connection.
     """
     processors = os.sched_getaffinity(0)
-    server_command = [str(native / "echo_server")] if name == C else module("echo_servers", name)
+    server_command = module("echo_servers", *words, name)
+    if name == C:
+        server_command = [str(native / "echo_server")]
     with ExitStack() as stack:
         server = stack.enter_context(child(server_command))
         os.sched_setaffinity(server.pid, {min(processors)})

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.echo_servers CONTENDER`: the echo servers in Python, one thread each.
+"""`python -m benchmarks.echo_servers [KIND] CONTENDER`: echo servers in Python, one thread each.
 
 All do the same: accept, receive at most 64 KiB, send that back, close at the end. A client has one
 message of 64 bytes under way, so the send never comes short.
@@ -13,7 +13,15 @@ from collections.abc import Callable
 from typing import cast
 
 from benchmarks.children import only_so_long
-from benchmarks.contenders import ASYNCIO, POLLSTER, RAW, SELECTORS, NewEventLoop, event_loops
+from benchmarks.contenders import (
+    ASYNCIO,
+    POLLSTER,
+    RAW,
+    SELECTORS,
+    NewEventLoop,
+    event_loops,
+    with_ours,
+)
 from pollster import Events, Interest, Poll, Token
 
 ROOM = 65536
@@ -145,6 +153,46 @@ def event_loop(
     return serve
 
 
+async def echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends back what it receives."""
+    while data := await reader.read(ROOM):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+def streams(new_event_loop: NewEventLoop) -> Callable[[socket.socket], None]:
+    """Returns a server by streams on an event loop."""
+
+    def serve(listener: socket.socket) -> None:
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.start_server(echo_stream, sock=listener))
+        loop.run_forever()
+
+    return serve
+
+
+def loop_servers(kind: str) -> dict[str, Callable[[socket.socket], None]]:
+    """Returns servers that differ in their event loop alone: by "protocol" or by "streams"."""
+    if kind == "streams":
+        return {name: streams(new) for name, new in with_ours().items()}
+    return {name: event_loop(new, Echo) for name, new in with_ours().items()}
+
+
+def churn() -> None:
+    """Leaves malloc room between what is in use, as a program has that has run for a while.
+
+    A buffer of 256 KiB finds its place there, and is not mapped and unmapped each time.
+    """
+    blocks = [bytes(1 << 16) for _ in range(64)]
+    CHURNED.append(bytes(1 << 10))
+    del blocks
+
+
+CHURNED: list[bytes] = []
+
+
 def servers() -> dict[str, Callable[[socket.socket], None]]:
     """Returns the servers of all contenders that are installed."""
     loops = {
@@ -161,7 +209,10 @@ def main() -> None:
         listener.setblocking(False)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         print(listener.getsockname()[1], flush=True)
-        servers()[sys.argv[1]](listener)
+        *words, name = sys.argv[1:]
+        if "churned" in words:
+            churn()
+        (loop_servers(words[0]) if words else servers())[name](listener)
 
 
 if __name__ == "__main__":

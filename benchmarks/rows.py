@@ -26,6 +26,8 @@ class Row:
     """pollster / selectors"""
     asyncio: Limit | None = None
     """pollster / asyncio"""
+    uvloop: Limit | None = None
+    """pollster's event loop / uvloop"""
 
 
 ROWS = (
@@ -59,6 +61,38 @@ BESIDE_ASYNCIO = (
     Row("timers-run-close", "... and be done with it", asyncio=Limit(0.35)),
     Row("timers-run-once", "... one that was made with once=True", asyncio=Limit(0.35)),
     Row("exit", "have waited for a child, after it ended", asyncio=Limit(1.00)),
+)
+
+LOOPS = (
+    Row(
+        "protocol-1",
+        "echo by a Protocol, CPU per request, 1 connection",
+        asyncio=Limit(0.90),
+        uvloop=Limit(1.00, 1.10),
+    ),
+    Row("protocol-100", "... of 100", asyncio=Limit(0.80), uvloop=Limit(1.00, 1.10)),
+    Row("protocol-1000", "... of 1,000", asyncio=Limit(0.88), uvloop=Limit(1.00, 1.10)),
+    Row(
+        "protocol-churned",
+        "... of 100, churned heap",
+        asyncio=Limit(0.80),
+        uvloop=Limit(1.00, 1.10),
+    ),
+    Row(
+        "streams-1",
+        "echo by streams, CPU per request, 1 connection",
+        asyncio=Limit(0.95),
+        uvloop=Limit(1.10),
+    ),
+    Row("streams-100", "... of 100", asyncio=Limit(0.95), uvloop=Limit(1.10)),
+    Row("streams-1000", "... of 1,000", asyncio=Limit(0.95), uvloop=Limit(1.10)),
+    Row("streams-churned", "... of 100, churned heap", asyncio=Limit(0.95), uvloop=Limit(1.10)),
+    Row("loop-wake", "call_soon_threadsafe, round trip", asyncio=Limit(0.70)),
+    Row("loop-burst", "... 500 at once, CPU of both threads", asyncio=Limit(0.30)),
+    Row("loop-sleep", "sleep(0.0001)", asyncio=Limit(0.30)),
+    Row("loop-receive", "receive 1 MiB, CPU", asyncio=Limit(1.05)),
+    Row("loop-send", "send 1 MiB, CPU", asyncio=Limit(1.05)),
+    Row("loop-children", "100 children started and awaited", asyncio=Limit(1.05)),
 )
 
 NOT_TO_GROW = 1.10

@@ -7,9 +7,17 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, C
+from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, UVLOOP, C
 from benchmarks.results import Results, load
-from benchmarks.rows import BESIDE_ASYNCIO, GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, Limit
+from benchmarks.rows import (
+    BESIDE_ASYNCIO,
+    GROWTH,
+    GROWTH_BASE,
+    LOOPS,
+    NOT_TO_GROW,
+    ROWS,
+    Limit,
+)
 
 AIM, FLOOR, NEITHER = "✓", "~", "✗"
 LEGEND = (
@@ -26,6 +34,8 @@ def render(runs: Sequence[Results]) -> str:
         parts += ["## Ratios", ratios(runs), LEGEND]
     if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_ASYNCIO):
         parts += ["## Beside asyncio", beside_asyncio(runs)]
+    if any(run.median(row.key, POLLSTER) for run in runs for row in LOOPS):
+        parts += ["## asyncio's programs", loops(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -99,9 +109,29 @@ def beside_asyncio(runs: Sequence[Results]) -> str:
     return markdown(head, lines)
 
 
+def loops(runs: Sequence[Results]) -> str:
+    """Returns what programs of asyncio cost on pollster's loop, relative to two others."""
+    head = ["work, on pollster's event loop"]
+    for against in (ASYNCIO, UVLOOP):
+        head += [f"{run.label} /{against}" for run in runs] + ["aim", "floor"]
+    lines = []
+    for row in LOOPS:
+        if not any(run.median(row.key, POLLSTER) for run in runs):
+            continue
+        line = [row.work]
+        for against, limit in ((ASYNCIO, row.asyncio), (UVLOOP, row.uvloop)):
+            for run in runs:
+                found = judged(run.ratio(row.key, POLLSTER, against), limit)
+                spread = run.spread(row.key, POLLSTER, against)
+                line.append(f"{found} ±{spread:.2f}" if found and spread is not None else found)
+            line += ["", ""] if limit is None else [number(limit.aim), number(limit.floor)]
+        lines.append(line)
+    return markdown(head, lines)
+
+
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *LOOPS]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]
@@ -142,7 +172,7 @@ def about(run: Results) -> str:
 
 def remarks(run: Results) -> Iterable[str]:
     """Says of each echo row how busy both sides were, and where that spoils it."""
-    for row in ROWS:
+    for row in (*ROWS, *LOOPS):
         shares = {
             name: (server, load)
             for name in ORDER

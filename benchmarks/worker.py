@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import echo, idle, memory, poll, processes, registration, selecting, timers, wake
+from benchmarks import (
+    echo,
+    idle,
+    loops,
+    memory,
+    poll,
+    processes,
+    registration,
+    selecting,
+    timers,
+    wake,
+)
 from benchmarks.children import end_in_order, only_so_long
 from benchmarks.driver import Plan, Sample
 
@@ -25,6 +36,8 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "idle": idle.measure,
     "timers": timers.measure,
     "exit": processes.measure,
+    "loop": loops.measure,
+    "loop-echo": echo.measure_loops,
 }
 
 

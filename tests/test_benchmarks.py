@@ -67,6 +67,15 @@ def test_the_end_of_a_child_is_compared_with_asyncio():
     assert "| have waited for a child, after it ended " in printed.stdout
 
 
+def test_event_loops_are_compared_with_asyncio_and_uvloop():
+    printed = run("benchmarks", "loop", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    version = platform.python_version()
+    assert f"{version} /asyncio" in printed.stdout
+    assert f"{version} /uvloop" in printed.stdout
+    assert "| call_soon_threadsafe, round trip " in printed.stdout
+
+
 def test_a_benchmark_that_is_not_there_is_named():
     refused = run("benchmarks", "pole")
     assert refused.returncode == 2
