@@ -186,7 +186,7 @@ def churn() -> None:
     A buffer of 256 KiB finds its place there, and is not mapped and unmapped each time.
     """
     blocks = [bytes(1 << 16) for _ in range(64)]
-    CHURNED.append(bytes(1 << 10))
+    CHURNED.extend(bytes(1 << 12) for _ in range(256))  # some of them behind the blocks
     del blocks
 
 

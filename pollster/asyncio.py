@@ -1,20 +1,22 @@
 """asyncio on pollster: its event loop, over a `PollsterSelector`.
 
 It owns what wakes the loop and how it hears of a child's end. All the rest is asyncio's. What it
-takes of asyncio that is private stands in `_Base`; where a Python has such a method no more,
-asyncio's own way is taken. Nothing else of pollster imports this module, or asyncio.
+takes of asyncio that is private stands in `_Base` and in `_transport.py`; where a Python has such a
+name no more, asyncio's own way is taken. Nothing else of pollster imports this module, or asyncio.
 """
 
 import asyncio
 import errno
 import heapq
 import os
+import socket
 import sys
 from asyncio import format_helpers, unix_events
 from collections.abc import Callable, Coroutine
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
+from pollster._transport import MISSING_OF_TRANSPORTS, SocketTransport
 from pollster.backend import _python
 from pollster.process import Process
 from pollster.selectors import PollsterSelector
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
         async def _make_subprocess_transport(self, *_: Any, **__: Any) -> Any: ...
         def _run_once(self) -> None: ...
         def _process_events(self, _: Any, /) -> None: ...
+        def _make_socket_transport(self, *_: Any, **__: Any) -> Any: ...
+        def _ensure_fd_no_transport(self, _: Any, /) -> None: ...
 
         _ready: Any
         _scheduled: list[Any]
@@ -162,6 +166,24 @@ class EventLoop(_InC, _Base):
             handle._loop.call_exception_handler(context)
         finally:
             del handle, error  # they are a cycle
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+    ) -> Any:
+        # A socket of another class may receive and send in its own way.
+        if MISSING_OF_TRANSPORTS or self.get_debug() or type(sock) is not socket.socket:
+            return super()._make_socket_transport(
+                sock, protocol, waiter, extra=extra, server=server
+            )
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return SocketTransport(self, sock, protocol, waiter, extra, server)
 
     def run_forever(self) -> None:
         """Runs until `stop()`."""

@@ -3,7 +3,7 @@
  *
  * No method of a handle is called and no frame of Python is made, but what the callbacks make. What
  * programs replace in a loop or a selector, `time` and `select` among it, is called by its name. */
-#include "python.h"
+#include "looping.h"
 #ifndef PYPY_VERSION
 
 #define FEWEST_TO_DROP 100 /* timers: asyncio's _MIN_SCHEDULED_TIMER_HANDLES */
@@ -13,31 +13,6 @@ enum { PAIR_KEY, PAIR_MASK, PAIR };
 enum { KEY_FILEOBJ = 0, KEY_DATA = 3, KEY = 4 };
 enum { OF_READING, OF_WRITING, HANDLES };
 
-#define FOR_NAMES(X)                                                                               \
-    X(_args)                                                                                       \
-    X(_callback)                                                                                   \
-    X(_cancelled)                                                                                  \
-    X(_clock_resolution)                                                                           \
-    X(_context)                                                                                    \
-    X(_debug)                                                                                      \
-    X(_drop_cancelled)                                                                             \
-    X(_process_events)                                                                             \
-    X(_remove_reader)                                                                              \
-    X(_remove_writer)                                                                              \
-    X(_run)                                                                                        \
-    X(_scheduled)                                                                                  \
-    X(_see_exception)                                                                              \
-    X(_selector)                                                                                   \
-    X(_stopping)                                                                                   \
-    X(_timer_cancelled_count)                                                                      \
-    X(_when)                                                                                       \
-    X(append)                                                                                      \
-    X(popleft)                                                                                     \
-    X(run)                                                                                         \
-    X(select)                                                                                      \
-    X(time)
-
-#define DECLARE(name) PyObject *name;
 #define VISIT(name) Py_VISIT(self->name);
 #define CLEAR(name) Py_CLEAR(self->names.name);
 #define INTERN(name)                                                                               \
@@ -53,21 +28,7 @@ enum { OF_READING, OF_WRITING, HANDLES };
     X(timer_type)                                                                                  \
     X(run)
 
-typedef struct {
-    PyObject ob_base;
-    PyObject *written;     /* asyncio's _run_once(loop); NULL: __init__() was not called */
-    PyObject *ready;       /* its deque; NULL: this loop is not plain, and all is left to asyncio */
-    PyObject *heappop;     /* of heapq */
-    PyObject *handle_type; /* asyncio.Handle and TimerHandle */
-    PyObject *timer_type;
-    PyObject *run; /* Handle._run as asyncio wrote it */
-    struct {
-        FOR_NAMES(DECLARE)
-    } names;
-} LoopingObject;
-
-/* Whether an attribute is true; -1: an exception is set. */
-static int is_set(PyObject *object, PyObject *name) {
+int is_set(PyObject *object, PyObject *name) {
     PyObject *value = PyObject_GetAttr(object, name);
     int result = value == Py_True ? 1 : value == Py_False ? 0 : value ? PyObject_IsTrue(value) : -1;
     Py_XDECREF(value);
@@ -410,6 +371,7 @@ static void looping_dealloc(PyObject *object) {
     Py_CLEAR(self->timer_type);
     Py_CLEAR(self->run);
     FOR_NAMES(CLEAR)
+    PyMem_Free(self->room);
     free_object(object);
 }
 
@@ -434,10 +396,10 @@ static PyType_Spec looping_spec = {
     .slots = looping_slots,
 };
 
-int add_looping(PyObject *module) {
-    PyObject *looping_type = add_type(module, "Looping", &looping_spec);
-    Py_XDECREF(looping_type);
-    return looping_type ? 0 : -1;
+int add_looping(PyObject *module, module_state *state) {
+    state->loop = PyUnicode_InternFromString("_loop");
+    state->looping_type = add_type(module, "Looping", &looping_spec);
+    return state->loop && state->looping_type ? 0 : -1;
 }
 
 #endif

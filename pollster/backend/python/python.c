@@ -233,7 +233,9 @@ static int module_exec(PyObject *module) {
         add_method(module, state) < 0 || add_watches(module) < 0)
         return -1;
 #ifndef PYPY_VERSION
-    return add_keys(module) < 0 || add_looping(module) < 0 ? -1 : 0;
+    if (add_keys(module) < 0 || add_looping(module, state) < 0 || add_transport(module) < 0)
+        return -1;
+    return 0;
 #else
     return 0;
 #endif

@@ -64,6 +64,7 @@ typedef struct {
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
     PyObject *bound_method, *update_wrapper;         /* of types and functools */
+    PyObject *looping_type, *loop;                   /* of transport.c; a name */
 } module_state;
 
 typedef struct {
@@ -291,7 +292,8 @@ int add_poll(PyObject *module, module_state *state);
 int add_timers(PyObject *module, module_state *state);
 int add_watches(PyObject *module);
 int add_keys(PyObject *module);
-int add_looping(PyObject *module);
+int add_looping(PyObject *module, module_state *state);
+int add_transport(PyObject *module);
 
 /* python.c. What an errno means is for the Python code to say: raises that, returns NULL. */
 PyObject *fail(PyObject *selector, int result, const char *what);
