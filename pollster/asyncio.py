@@ -6,13 +6,14 @@ name no more, asyncio's own way is taken. Nothing else of pollster imports this 
 """
 
 import asyncio
+import contextvars
 import errno
 import heapq
 import os
 import socket
 import sys
 from asyncio import format_helpers, unix_events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         async def _make_subprocess_transport(self, *_: Any, **__: Any) -> Any: ...
         def _run_once(self) -> None: ...
         def _process_events(self, _: Any, /) -> None: ...
+        def _call_soon(self, *_: Any) -> Any: ...
         def _make_socket_transport(self, *_: Any, **__: Any) -> Any: ...
         def _ensure_fd_no_transport(self, _: Any, /) -> None: ...
 
@@ -67,10 +69,12 @@ _OF_LOOPS = (
     "_selector",
     "_stopping",
     "_debug",
+    "_closed",
     "_timer_cancelled_count",
     "_clock_resolution",
 )
 _OF_HANDLES = "_run", "_callback", "_args", "_context", "_cancelled"
+_OF_ADDED = *_OF_HANDLES[1:], "_loop", "_repr", "_source_traceback"
 _OF_TIMERS = "_when", "_scheduled"
 _SubprocessTransport: Any = getattr(unix_events, "_UnixSubprocessTransport", None)
 _MISSING = [name for name in _OF_WAKING if not hasattr(_Base, name)]
@@ -86,6 +90,21 @@ _MISSING_OF_RUNNING = [
     for name in names
     if not hasattr(owner, name)
 ]
+
+
+def _names(function: Any) -> Sequence[str]:
+    """Returns what a function of asyncio's names."""
+    return getattr(getattr(function, "__code__", None), "co_names", ())
+
+
+_call_soon: Any = getattr(_Base, "_call_soon", None)
+_MISSING_OF_ADDING = [
+    *(name for name in _OF_ADDED if name not in _names(asyncio.Handle.__init__)),
+    *(name for name in ("Handle", "_ready", "append") if name not in _names(_call_soon)),
+    *(name for name in ("_call_soon", "_check_closed") if name not in _names(_Base.call_soon)),
+]
+# Python 3.14 has another handle there.
+_IS_THREADSAFE = {"_call_soon", "_write_to_self"} <= set(_names(_Base.call_soon_threadsafe))
 # Without the GIL nothing orders the flag below and the queue of callbacks.
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _MANY_TIMERS = 100  # asyncio's number, and FEWEST_TO_DROP in looping.c
@@ -111,6 +130,8 @@ class EventLoop(_InC, _Base):
     """
 
     _waker: Waker | None = None  # none where asyncio does not ask for one: then it wakes itself
+    _asyncios_call_soon = _Base.call_soon
+    _asyncios_call_soon_threadsafe = _Base.call_soon_threadsafe
     _woken = False  # from a wake until the loop has seen it
     _has_pipe = False  # asyncio's pair of sockets, which is
     _ssock: object = None
@@ -125,7 +146,9 @@ class EventLoop(_InC, _Base):
         run_once: Any = getattr(_Base, "_run_once", None)
         if self._is_plain():
             handles = asyncio.Handle, asyncio.TimerHandle, asyncio.Handle._run
-            self._begin(run_once, self._ready, heapq.heappop, *handles)
+            adds = not _MISSING_OF_ADDING and type(self)._call_soon is _call_soon
+            copy = contextvars.copy_context if adds else None
+            self._begin(run_once, self._ready, heapq.heappop, *handles, copy, _IS_THREADSAFE)
         else:
             self._begin(run_once, None)
 

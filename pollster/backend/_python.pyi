@@ -1,9 +1,11 @@
 # What python.c offers; see there.
 
+from asyncio import Handle
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from datetime import timedelta
 from selectors import SelectorKey
-from typing import Any, Literal, Self, SupportsIndex, TypeVar, final
+from typing import Any, Literal, Self, SupportsIndex, TypeVar, TypeVarTuple, final
 
 from pollster._log import Log
 from pollster._spin import Spin
@@ -14,6 +16,7 @@ from pollster.source import SourceLike
 from pollster.token import Token
 from pollster.trigger import Trigger
 
+_Ts = TypeVarTuple("_Ts")
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
 def in_c(method: _Method, /) -> _Method: ...
@@ -130,8 +133,16 @@ class Looping:
         handle_type: type = ...,
         timer_type: type = ...,
         run: Callable[..., object] = ...,
+        copy_context: Callable[[], Context] | None = ...,
+        is_threadsafe: bool = ...,
         /,
     ) -> None: ...
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> Handle: ...
+    def call_soon_threadsafe(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> Handle: ...
 
 class Transport:
     def _read_ready(self) -> None: ...

@@ -26,7 +26,8 @@ enum { OF_READING, OF_WRITING, HANDLES };
     X(heappop)                                                                                     \
     X(handle_type)                                                                                 \
     X(timer_type)                                                                                  \
-    X(run)
+    X(run)                                                                                         \
+    X(copy_context)
 
 int is_set(PyObject *object, PyObject *name) {
     PyObject *value = PyObject_GetAttr(object, name);
@@ -118,7 +119,7 @@ static PyObject *timeout_of(LoopingObject *self, PyObject *scheduled) {
     return PyFloat_FromDouble(when > LONGEST ? LONGEST : when < 0 ? 0 : when);
 }
 
-static int append(LoopingObject *self, PyObject *handle) {
+int append_handle(LoopingObject *self, PyObject *handle) {
     PyObject *done = PyObject_CallMethodObjArgs(self->ready, self->names.append, handle, NULL);
     Py_XDECREF(done);
     return done ? 0 : -1;
@@ -134,7 +135,7 @@ static int take_timer(LoopingObject *self, PyObject *scheduled, double end) {
         return error;
     handle = PyObject_CallFunctionObjArgs(self->heappop, scheduled, NULL);
     error = !handle || PyObject_SetAttr(handle, self->names._scheduled, Py_False) < 0 ||
-            append(self, handle) < 0;
+            append_handle(self, handle) < 0;
     Py_XDECREF(handle);
     return error ? -1 : 1;
 }
@@ -167,7 +168,7 @@ static int queue_handle(LoopingObject *self, PyObject *handle, PyObject *fileobj
     if (cancelled < 0)
         return -1;
     if (!cancelled)
-        return append(self, handle);
+        return append_handle(self, handle);
     PyObject *done = PyObject_CallMethodObjArgs((PyObject *)self, remove, fileobj, NULL);
     Py_XDECREF(done);
     return done ? 0 : -1;
@@ -325,13 +326,16 @@ static PyObject *looping_run_once(PyObject *object, PyObject *nothing) {
     return none();
 }
 
-/* _begin(written, ready, heappop, Handle, TimerHandle, Handle._run), or written and None */
+/* _begin(written, ready, heappop, Handle, TimerHandle, Handle._run[, copy_context, threadsafe]), or
+ * written and None */
 static PyObject *looping_begin(PyObject *object, PyObject *arguments) {
     LoopingObject *self = (LoopingObject *)object;
-    PyObject *written, *ready, *heappop = NULL, *handle_type = NULL, *timer_type = NULL,
-                               *run = NULL;
-    if (!PyArg_ParseTuple(arguments, "OO|OO!O!O", &written, &ready, &heappop, &PyType_Type,
-                          &handle_type, &PyType_Type, &timer_type, &run))
+    PyObject *written, *ready, *heappop = NULL, *handle_type = NULL, *timer_type = NULL;
+    PyObject *run = NULL, *copy_context = NULL;
+    int is_threadsafe = 0;
+    if (!PyArg_ParseTuple(arguments, "OO|OO!O!OOp", &written, &ready, &heappop, &PyType_Type,
+                          &handle_type, &PyType_Type, &timer_type, &run, &copy_context,
+                          &is_threadsafe))
         return NULL;
     if (self->written)
         return PyErr_Format(PyExc_TypeError, "__init__() of a loop is called once");
@@ -343,6 +347,8 @@ static PyObject *looping_begin(PyObject *object, PyObject *arguments) {
         self->handle_type = Py_NewRef(handle_type);
         self->timer_type = Py_NewRef(timer_type);
         self->run = Py_NewRef(run);
+        self->copy_context = copy_context == Py_None ? NULL : Py_XNewRef(copy_context);
+        self->is_threadsafe = is_threadsafe;
     }
     return none();
 }
@@ -370,6 +376,7 @@ static void looping_dealloc(PyObject *object) {
     Py_CLEAR(self->handle_type);
     Py_CLEAR(self->timer_type);
     Py_CLEAR(self->run);
+    Py_CLEAR(self->copy_context);
     FOR_NAMES(CLEAR)
     PyMem_Free(self->room);
     free_object(object);
@@ -378,6 +385,9 @@ static void looping_dealloc(PyObject *object) {
 static PyMethodDef looping_methods[] = {
     {"_run_once", looping_run_once, METH_NOARGS, NULL},
     {"_begin", looping_begin, METH_VARARGS, NULL},
+    {"call_soon", METHOD(looping_call_soon), METH_FASTCALL | METH_KEYWORDS, CALL_SOON},
+    {"call_soon_threadsafe", METHOD(looping_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
+     CALL_SOON_THREADSAFE},
     {NULL, NULL, 0, NULL},
 };
 
