@@ -86,9 +86,8 @@ static PyObject *receive(LoopingObject *loop, PyObject *socket, int fd) {
         loop->receives_much = count >= MUCH;
         return PyBytes_FromStringAndSize(loop->room, count);
     }
-    if (PyErr_Occurred() || error == EAGAIN || error == EWOULDBLOCK)
+    if (PyErr_Occurred() || errno == EAGAIN || errno == EWOULDBLOCK)
         return NULL;
-    errno = error;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
@@ -174,16 +173,20 @@ static int can_send_now(const LoopingObject *loop, PyObject *self) {
 /* What could be sent, of what is not empty. -1: an exception is set. */
 static ssize_t send_now(int fd, const Py_buffer *view) {
     ssize_t count;
-    int error;
-    Py_BEGIN_ALLOW_THREADS
-        count = send(fd, view->buf, (size_t)view->len, 0);
+    if (view->len < MUCH) {
+        count = send(fd, view->buf, (size_t)view->len, MSG_DONTWAIT);
+    } else {
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        count = send(fd, view->buf, (size_t)view->len, MSG_DONTWAIT);
         error = errno;
-    Py_END_ALLOW_THREADS
+        Py_END_ALLOW_THREADS
+        errno = error;
+    }
     if (count >= 0)
         return count;
-    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
         return 0;
-    errno = error;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;
 }
