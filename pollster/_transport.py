@@ -43,6 +43,7 @@ _OF_CLASS = (
     "_fatal_error",
     "_loop",
     "_make_socket_transport",
+    "_ensure_fd_no_transport",
 )
 _OF_OBJECTS = (
     "_sock",

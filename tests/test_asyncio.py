@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 import pollster.asyncio
 from pollster import Interest, Poll, Token
+from pollster._transport import MISSING_OF_TRANSPORTS
 from pollster.selectors import PollsterSelector
 
 T = TypeVar("T")
@@ -40,6 +42,10 @@ def test_what_it_rests_on_in_asyncio_is_there() -> None:
     assert not pollster.asyncio._MISSING
     assert not pollster.asyncio._MISSING_OF_CHILDREN
     assert not pollster.asyncio._MISSING_OF_RUNNING
+    assert not pollster.asyncio._MISSING_OF_ADDING
+    assert pollster.asyncio._IS_THREADSAFE or sys.version_info >= (3, 14)
+    if platform.python_implementation() != "PyPy":
+        assert not MISSING_OF_TRANSPORTS
     loop = pollster.asyncio.EventLoop()
     assert [name for name in pollster.asyncio._OF_LOOPS if not hasattr(loop, name)] == []
     loop.close()
@@ -98,6 +104,10 @@ assert times, "it has another name"
 
 
 NAMES = ["_make_subprocess_transport", "_UnixSubprocessTransport", "_selector", "_ssock", "_csock"]
+NAMES += ["_call_soon", "_check_closed", "_closed", "_repr", "_make_socket_transport"]
+NAMES += ["_SelectorSocketTransport", "_read_ready__data_received", "_read_ready__on_eof"]
+NAMES += ["_read_ready", "_fatal_error", "_sock", "_protocol", "_conn_lost", "_buffer", "_eof"]
+NAMES += ["_empty_waiter", "_read_ready_cb", "_ensure_fd_no_transport"]
 NAMES += ["_ready", "_timer_cancelled_count", "_context", "_when", "_format_callback_source"]
 
 

@@ -98,6 +98,62 @@ def test_arguments_and_contexts(loop: asyncio.AbstractEventLoop) -> None:
     assert calls == [(5 * (count % 2), *range(count)) for count in range(6)] + [(0, 7)]
 
 
+@pytest.mark.parametrize("name", ["call_soon", "call_soon_threadsafe"])
+def test_handles(loop: asyncio.AbstractEventLoop, name: str) -> None:
+    """Whoever made one, it is asyncio's."""
+    call: Any = getattr(loop, name)
+    context = contextvars.copy_context()
+    handle = call(divmod, 7, 2, context=context)
+    slots = ("_callback", "_args", "_context", "_loop", "_cancelled", "_repr", "_source_traceback")
+    values = [getattr(handle, slot) for slot in slots]
+    assert values == [divmod, (7, 2), context, loop, False, None, None]
+    assert type(handle) is asyncio.Handle
+    assert repr(handle) == repr(asyncio.Handle(divmod, (7, 2), loop))
+    assert weakref.ref(handle)() is handle
+    assert gc.is_tracked(handle)
+    handle.cancel()
+    assert handle.cancelled()
+    assert handle._callback is None
+    assert isinstance(call(int)._context, contextvars.Context)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+@pytest.mark.parametrize("name", ["call_soon", "call_soon_threadsafe"])
+def test_calls_that_are_refused(loop: asyncio.AbstractEventLoop, name: str) -> None:
+    call: Any = getattr(loop, name)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'callback'"):
+        call()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        call(int, other=1)
+    assert call(callback=int)._callback is int
+    loop.set_debug(True)
+    with pytest.raises(TypeError, match="a callable object was expected"):
+        call(3)
+    assert call(int)._source_traceback
+    loop.set_debug(False)
+    run(loop, int)
+    loop.close()
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        call(int)
+
+
+def test_a_loop_that_makes_its_own_handles(backend: str) -> None:
+    made: list[object] = []
+
+    class Own(pollster.asyncio.EventLoop):
+        def _call_soon(self, callback: Any, *rest: Any) -> Any:
+            made.append(callback)
+            return super()._call_soon(callback, *rest)
+
+    loop = Own(PollsterSelector(backend=backend))
+    loop.call_soon(int)
+    loop.call_soon_threadsafe(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert made[:2] == [int, loop.stop]
+
+
 def test_a_callback_that_raises(loop: asyncio.AbstractEventLoop) -> None:
     told: list[dict[str, Any]] = []
     during: list[BaseException | None] = []
