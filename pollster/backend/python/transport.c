@@ -178,8 +178,8 @@ static ssize_t send_now(int fd, const Py_buffer *view) {
     } else {
         int error;
         Py_BEGIN_ALLOW_THREADS
-        count = send(fd, view->buf, (size_t)view->len, MSG_DONTWAIT);
-        error = errno;
+            count = send(fd, view->buf, (size_t)view->len, MSG_DONTWAIT);
+            error = errno;
         Py_END_ALLOW_THREADS
         errno = error;
     }
