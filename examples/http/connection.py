@@ -133,14 +133,14 @@ class Connection:
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
             return self._refuse(error.error_status_hint)
-        most = self._server.limits.length
         if isinstance(event, h11.Request):
             self._request = event
-            if int(dict(event.headers).get(b"content-length", 0)) > most:
+            length = dict(event.headers).get(b"content-length", 0)
+            if int(length) > self._server.limits.length:
                 return self._refuse(413)
         elif isinstance(event, h11.Data):
             self._body += event.data
-            if len(self._body) > most:
+            if len(self._body) > self._server.limits.length:
                 return self._refuse(413)
         elif isinstance(event, h11.EndOfMessage) and self._request:
             self._answer(answer(self._server.root, self._request, bytes(self._body)))

@@ -46,7 +46,9 @@ def text(status: int, *more: tuple[str, str]) -> Answer:
 
 def answer(root: str, request: h11.Request, body: bytes) -> Answer:
     """Returns the answer to a request; it raises nothing, whatever that is."""
-    path = AUTHORITY.sub(b"", request.target, count=1).partition(b"?")[0]
+    path = request.target.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        path = AUTHORITY.sub(b"", path, count=1)
     allowed = ("GET", "HEAD", "POST") if path == b"/echo" else ("GET", "HEAD")
     if request.method.decode() not in allowed:
         return text(405, ("allow", ", ".join(allowed)))
