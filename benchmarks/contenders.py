@@ -5,6 +5,7 @@ It does not know what is measured; each benchmark brings its contenders' code.
 
 import asyncio
 import importlib
+import importlib.util
 from collections.abc import Callable
 
 from pollster.asyncio import EventLoop
@@ -20,8 +21,9 @@ ASYNCIO = "asyncio"
 HEAPQ = "heapq"
 UVLOOP = "uvloop"
 RLOOP = "rloop"
+UVICORN = "uvicorn"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, UVLOOP, RLOOP)
+ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, UVLOOP, RLOOP, UVICORN)
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -48,4 +50,4 @@ def with_ours() -> dict[str, NewEventLoop]:
 
 def missing() -> list[str]:
     """Returns the contenders that are not installed."""
-    return [name for name in (UVLOOP, RLOOP) if name not in event_loops()]
+    return [name for name in (UVLOOP, RLOOP, UVICORN) if importlib.util.find_spec(name) is None]

@@ -28,6 +28,8 @@ class Row:
     """pollster / asyncio"""
     uvloop: Limit | None = None
     """pollster's event loop / uvloop"""
+    uvicorn: Limit | None = None
+    """pollster / uvicorn"""
 
 
 ROWS = (
@@ -93,6 +95,11 @@ LOOPS = (
     Row("loop-receive", "receive 1 MiB, CPU", asyncio=Limit(1.05)),
     Row("loop-send", "send 1 MiB, CPU", asyncio=Limit(1.05)),
     Row("loop-children", "100 children started and awaited", asyncio=Limit(1.05)),
+)
+
+BESIDE_UVICORN = (
+    Row("http-1", "HTTP, CPU per request, 1 connection", uvicorn=Limit(0.60)),
+    Row("http-100", "... 100 connections", uvicorn=Limit(0.60)),
 )
 
 NOT_TO_GROW = 1.10

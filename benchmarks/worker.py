@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     echo,
+    http,
     idle,
     loops,
     memory,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "exit": processes.measure,
     "loop": loops.measure,
     "loop-echo": echo.measure_loops,
+    "http": http.measure,
 }
 
 
