@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pollster.backend import _python
 
-__all__ = ["MISSING_OF_TRANSPORTS", "SocketTransport"]
+__all__ = ["FEEDS_STREAMS", "MISSING_OF_TRANSPORTS", "SocketTransport"]
 
 if TYPE_CHECKING:
 
@@ -66,6 +66,23 @@ def _find_missing() -> list[str]:
 
 
 MISSING_OF_TRANSPORTS = _find_missing() if hasattr(_python, "Transport") else ["Transport"]
+
+# All that these name is done in C: a Python whose methods name anything else does more, or less.
+_OF_FEEDING = {
+    asyncio.StreamReaderProtocol.data_received: {"_stream_reader", "feed_data"},
+    asyncio.StreamReader.feed_data: {
+        *("_eof", "_buffer", "extend", "_wakeup_waiter", "_transport", "_paused", "len", "_limit"),
+        *("pause_reading", "NotImplementedError"),
+    },
+    getattr(asyncio.StreamReader, "_wakeup_waiter", None): {"_waiter", "cancelled", "set_result"},
+    getattr(vars(asyncio.StreamReaderProtocol).get("_stream_reader"), "fget", None): {
+        "_stream_reader_wr"
+    },
+}
+FEEDS_STREAMS = all(
+    set(getattr(getattr(method, "__code__", None), "co_names", ())) == names
+    for method, names in _OF_FEEDING.items()
+)
 
 
 class SocketTransport(_InC, _Base):

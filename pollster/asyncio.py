@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from pollster._transport import MISSING_OF_TRANSPORTS, SocketTransport
+from pollster._transport import FEEDS_STREAMS, MISSING_OF_TRANSPORTS, SocketTransport
 from pollster.backend import _python
 from pollster.process import Process
 from pollster.selectors import PollsterSelector
@@ -149,6 +149,8 @@ class EventLoop(_InC, _Base):
             adds = not _MISSING_OF_ADDING and type(self)._call_soon is _call_soon
             copy = contextvars.copy_context if adds else None
             self._begin(run_once, self._ready, heapq.heappop, *handles, copy, _IS_THREADSAFE)
+            if FEEDS_STREAMS:
+                self._begin_streams(asyncio.StreamReaderProtocol, asyncio.StreamReader)
         else:
             self._begin(run_once, None)
 

@@ -623,3 +623,100 @@ def test_a_queue_of_small_writes_to_a_full_socket(backend: str) -> None:
         peer.close()
 
     check(backend, program)
+
+
+def test_streams(backend: str) -> None:
+    """Readers are fed in C: lines, limits, pauses, the end, and one who does not wait any more."""
+
+    async def program(seen: Trace) -> None:
+        reader = asyncio.StreamReader(limit=100)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, peer = await connect(protocol)
+        assert reader._transport is transport  # type: ignore[attr-defined]
+        peer.sendall(b"one\ntwo\nthr")
+        seen.append([await reader.readline() for _ in range(2)])
+        peer.sendall(b"ee\n")
+        seen.append(await reader.readuntil(b"\n"))
+        waiting = asyncio.ensure_future(reader.readexactly(10))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        peer.sendall(b"after a reader was cancelled\n")
+        seen.append(await reader.readline())
+        peer.sendall(b"x" * 300 + b"\n")
+        await until(lambda: not transport.is_reading())
+        seen.append(len(reader._buffer))  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match="chunk is longer than limit"):
+            await reader.readline()
+        seen.append(transport.is_reading())
+        peer.sendall(os.urandom(50))
+        seen.append(len(await reader.readexactly(50)))
+        peer.sendall(b"last")
+        peer.close()
+        seen.append(await reader.read())
+        seen.append(reader.at_eof())
+        transport.close()
+        await protocol._get_close_waiter(None)  # type: ignore[attr-defined]
+
+    assert check(backend, program)[-2:] == [b"last", True]
+
+
+def test_a_stream_whose_buffer_is_looked_at(backend: str) -> None:
+    """It can't grow then: asyncio closes the connection."""
+
+    async def program(seen: Trace) -> None:
+        reader = asyncio.StreamReader()
+        transport, peer = await connect(asyncio.StreamReaderProtocol(reader))
+        peer.sendall(b"one")
+        seen.append(await reader.readexactly(2))
+        view = memoryview(reader._buffer)  # type: ignore[attr-defined]
+        peer.sendall(b"two")
+        with pytest.raises(BufferError) as raised:
+            await reader.readexactly(10)
+        seen.append(repr(raised.value))
+        seen.append(transport.is_closing())
+        view.release()
+        peer.close()
+
+    check(backend, program)
+
+
+def test_a_stream_whose_reader_is_gone(backend: str) -> None:
+    async def program(seen: Trace) -> None:
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+        gc.collect()
+        transport, peer = await connect(protocol)
+        peer.sendall(b"nobody reads it")
+        peer.close()
+        await asyncio.sleep(0.01)
+        seen.append(transport.is_closing())
+        transport.close()
+
+    check(backend, program)
+
+
+def test_readers_that_a_program_has_changed(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(asyncio.StreamReader):
+        fed = 0
+
+        def feed_data(self, data: bytes) -> None:
+            self.fed += len(data)
+            super().feed_data(data)
+
+    async def program(seen: Trace) -> None:
+        reader = Counting()
+        transport, peer = await connect(asyncio.StreamReaderProtocol(reader))
+        peer.sendall(b"data")
+        seen.append(await reader.readexactly(4))
+        seen.append(reader.fed)
+        as_it_is = asyncio.StreamReader.feed_data
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                asyncio.StreamReader, "feed_data", lambda reader, data: as_it_is(reader, data[::-1])
+            )
+            peer.sendall(b"drawkcab")
+            seen.append(await reader.readexactly(8))
+        transport.close()
+        peer.close()
+
+    assert check(backend, program) == [b"data", 4, b"backward"]

@@ -27,7 +27,11 @@ enum { OF_READING, OF_WRITING, HANDLES };
     X(handle_type)                                                                                 \
     X(timer_type)                                                                                  \
     X(run)                                                                                         \
-    X(copy_context)
+    X(copy_context)                                                                                \
+    X(stream_type)                                                                                 \
+    X(reader_type)                                                                                 \
+    X(data_received)                                                                               \
+    X(feed_data)
 
 int is_set(PyObject *object, PyObject *name) {
     PyObject *value = PyObject_GetAttr(object, name);
@@ -353,6 +357,24 @@ static PyObject *looping_begin(PyObject *object, PyObject *arguments) {
     return none();
 }
 
+/* _begin_streams(StreamReaderProtocol, StreamReader) */
+static PyObject *looping_begin_streams(PyObject *object, PyObject *arguments) {
+    LoopingObject *self = (LoopingObject *)object;
+    PyObject *stream_type, *reader_type;
+    if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &stream_type, &PyType_Type,
+                          &reader_type))
+        return NULL;
+    if (!self->written || self->stream_type)
+        return PyErr_Format(PyExc_TypeError, "streams of a loop begin once, after it has begun");
+    self->data_received = PyObject_GetAttr(stream_type, self->names.data_received);
+    self->feed_data = PyObject_GetAttr(reader_type, self->names.feed_data);
+    if (!self->data_received || !self->feed_data)
+        return NULL;
+    self->stream_type = Py_NewRef(stream_type);
+    self->reader_type = Py_NewRef(reader_type);
+    return none();
+}
+
 static int looping_traverse(PyObject *object, visitproc visit, void *arg) {
     const LoopingObject *self = (LoopingObject *)object;
     Py_VISIT(Py_TYPE(object));
@@ -377,6 +399,10 @@ static void looping_dealloc(PyObject *object) {
     Py_CLEAR(self->timer_type);
     Py_CLEAR(self->run);
     Py_CLEAR(self->copy_context);
+    Py_CLEAR(self->stream_type);
+    Py_CLEAR(self->reader_type);
+    Py_CLEAR(self->data_received);
+    Py_CLEAR(self->feed_data);
     FOR_NAMES(CLEAR)
     PyMem_Free(self->room);
     free_object(object);
@@ -385,6 +411,7 @@ static void looping_dealloc(PyObject *object) {
 static PyMethodDef looping_methods[] = {
     {"_run_once", looping_run_once, METH_NOARGS, NULL},
     {"_begin", looping_begin, METH_VARARGS, NULL},
+    {"_begin_streams", looping_begin_streams, METH_VARARGS, NULL},
     {"call_soon", METHOD(looping_call_soon), METH_FASTCALL | METH_KEYWORDS, CALL_SOON},
     {"call_soon_threadsafe", METHOD(looping_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
      CALL_SOON_THREADSAFE},

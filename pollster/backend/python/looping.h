@@ -21,6 +21,7 @@
     X(_drop_cancelled)                                                                             \
     X(_empty_waiter)                                                                               \
     X(_eof)                                                                                        \
+    X(_limit)                                                                                      \
     X(_loop)                                                                                       \
     X(_process_events)                                                                             \
     X(_protocol)                                                                                   \
@@ -36,18 +37,23 @@
     X(_sock)                                                                                       \
     X(_source_traceback)                                                                           \
     X(_stopping)                                                                                   \
+    X(_stream_reader_wr)                                                                           \
     X(_takes_bytes)                                                                                \
     X(_timer_cancelled_count)                                                                      \
+    X(_waiter)                                                                                     \
     X(_when)                                                                                       \
     X(_woken)                                                                                      \
     X(_write_to_self)                                                                              \
     X(append)                                                                                      \
+    X(cancelled)                                                                                   \
     X(data_received)                                                                               \
+    X(feed_data)                                                                                   \
     X(fileno)                                                                                      \
     X(popleft)                                                                                     \
     X(recv)                                                                                        \
     X(run)                                                                                         \
     X(select)                                                                                      \
+    X(set_result)                                                                                  \
     X(time)
 
 #define DECLARE(name) PyObject *name;
@@ -62,8 +68,11 @@ typedef struct {
     PyObject *run;          /* Handle._run as asyncio wrote it */
     PyObject *copy_context; /* of contextvars; NULL: handles are made by asyncio */
     bool is_threadsafe;     /* other threads' are made here, too */
-    char *room;             /* what transports receive into; NULL until one does */
-    bool receives_much;     /* so much at a time that it is not copied from there */
+    /* StreamReaderProtocol and StreamReader, with what of them is known here, as asyncio wrote it;
+     * NULL: readers are fed by asyncio. */
+    PyObject *stream_type, *reader_type, *data_received, *feed_data;
+    char *room;         /* what transports receive into; NULL until one does */
+    bool receives_much; /* so much at a time that it is not copied from there */
     struct {
         FOR_NAMES(DECLARE)
     } names;
@@ -84,6 +93,10 @@ PyObject *looping_call_soon_threadsafe(PyObject *object, PyObject *const *argume
 
 /* Puts a handle at the end of what is ready. */
 int append_handle(LoopingObject *self, PyObject *handle);
+
+/* stream.c. Feeds the reader of a stream with what is in the loop's room. 0: that is asyncio's
+ * matter; -1: an exception is set. */
+int feed_reader(const LoopingObject *loop, PyObject *protocol, Py_ssize_t count);
 
 /* Whether an attribute is true; -1: an exception is set. */
 int is_set(PyObject *object, PyObject *name);

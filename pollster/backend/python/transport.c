@@ -56,6 +56,9 @@ static PyObject *see_fatal(const LoopingObject *loop, PyObject *self, const char
 
 /* Reading */
 
+#define RECEIVING "Fatal read error on socket transport"
+
+/* NULL without an exception: there is nothing. */
 static PyObject *receive_much(LoopingObject *loop, PyObject *socket) {
     PyObject *size = PyLong_FromSize_t(ROOM);
     PyObject *data = size ? PyObject_CallMethodObjArgs(socket, loop->names.recv, size, NULL) : NULL;
@@ -68,38 +71,59 @@ static PyObject *receive_much(LoopingObject *loop, PyObject *socket) {
     return data;
 }
 
-/* NULL without an exception: there is nothing. */
-static PyObject *receive(LoopingObject *loop, PyObject *socket, int fd) {
-    if (loop->receives_much)
-        return receive_much(loop, socket);
-    if (!loop->room && !(loop->room = PyMem_Malloc(ROOM)))
-        return PyErr_NoMemory();
-    ssize_t count;
-    int error;
-    do {
-        Py_BEGIN_ALLOW_THREADS
-            count = recv(fd, loop->room, ROOM, 0);
-            error = errno;
-        Py_END_ALLOW_THREADS
-    } while (count < 0 && error == EINTR && run_handlers() == 0);
-    if (count >= 0) {
-        loop->receives_much = count >= MUCH;
-        return PyBytes_FromStringAndSize(loop->room, count);
+/* How much came into the loop's room. -2: nothing; -1: an exception is set. */
+static ssize_t receive(LoopingObject *loop, int fd) {
+    if (!loop->room && !(loop->room = PyMem_Malloc(ROOM))) {
+        PyErr_NoMemory();
+        return -1;
     }
-    if (PyErr_Occurred() || errno == EAGAIN || errno == EWOULDBLOCK)
-        return NULL;
-    return PyErr_SetFromErrno(PyExc_OSError);
+    ssize_t count;
+    do
+        count = recv(fd, loop->room, ROOM, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR && run_handlers() == 0);
+    if (count >= 0)
+        loop->receives_much = count >= MUCH;
+    else if (!PyErr_Occurred() && (errno == EAGAIN || errno == EWOULDBLOCK))
+        count = -2;
+    else if (!PyErr_Occurred())
+        PyErr_SetFromErrno(PyExc_OSError);
+    return count;
 }
 
 static PyObject *hand_over(LoopingObject *loop, PyObject *self, PyObject *protocol,
                            PyObject *data) {
-    if (PyBytes_Size(data) == 0)
-        return PyObject_CallMethodObjArgs(self, loop->names._read_ready__on_eof, NULL);
-    PyObject *done = PyObject_CallMethodObjArgs(protocol, loop->names.data_received, data, NULL);
+    PyObject *done =
+        data ? PyObject_CallMethodObjArgs(protocol, loop->names.data_received, data, NULL) : NULL;
     if (!done)
         return see_fatal(loop, self, "Fatal error: protocol.data_received() call failed.");
     Py_DECREF(done);
     return none();
+}
+
+static PyObject *hand_over_room(LoopingObject *loop, PyObject *self, PyObject *protocol,
+                                ssize_t count) {
+    int fed = is_exactly_a(protocol, loop->stream_type) ? feed_reader(loop, protocol, count) : 0;
+    if (fed > 0)
+        return none();
+    PyObject *data = fed == 0 ? PyBytes_FromStringAndSize(loop->room, count) : NULL;
+    PyObject *done = hand_over(loop, self, protocol, data);
+    Py_XDECREF(data);
+    return done;
+}
+
+static PyObject *end_reading(const LoopingObject *loop, PyObject *self) {
+    return PyObject_CallMethodObjArgs(self, loop->names._read_ready__on_eof, NULL);
+}
+
+static PyObject *read_much(LoopingObject *loop, PyObject *self, PyObject *protocol,
+                           PyObject *socket) {
+    PyObject *data = receive_much(loop, socket);
+    if (!data)
+        return PyErr_Occurred() ? see_fatal(loop, self, RECEIVING) : none();
+    PyObject *done =
+        PyObject_Size(data) ? hand_over(loop, self, protocol, data) : end_reading(loop, self);
+    Py_DECREF(data);
+    return done;
 }
 
 static PyObject *read_from(LoopingObject *loop, PyObject *self, PyObject *protocol,
@@ -109,12 +133,14 @@ static PyObject *read_from(LoopingObject *loop, PyObject *self, PyObject *protoc
         return NULL;
     if (fd < 0)
         return PyObject_CallMethodObjArgs(self, loop->names._asyncios_read_ready, NULL);
-    PyObject *data = receive(loop, socket, fd);
-    if (!data && PyErr_Occurred())
-        return see_fatal(loop, self, "Fatal read error on socket transport");
-    PyObject *done = data ? hand_over(loop, self, protocol, data) : none();
-    Py_XDECREF(data);
-    return done;
+    if (loop->receives_much)
+        return read_much(loop, self, protocol, socket);
+    ssize_t count = receive(loop, fd);
+    if (count > 0)
+        return hand_over_room(loop, self, protocol, count);
+    if (count == -2)
+        return none();
+    return count < 0 ? see_fatal(loop, self, RECEIVING) : end_reading(loop, self);
 }
 
 static PyObject *read_plainly(LoopingObject *loop, PyObject *self) {
