@@ -21,6 +21,7 @@
     X(_drop_cancelled)                                                                             \
     X(_empty_waiter)                                                                               \
     X(_eof)                                                                                        \
+    X(_fileno)                                                                                     \
     X(_limit)                                                                                      \
     X(_loop)                                                                                       \
     X(_process_events)                                                                             \
@@ -48,7 +49,6 @@
     X(cancelled)                                                                                   \
     X(data_received)                                                                               \
     X(feed_data)                                                                                   \
-    X(fileno)                                                                                      \
     X(popleft)                                                                                     \
     X(recv)                                                                                        \
     X(run)                                                                                         \

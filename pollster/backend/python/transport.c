@@ -19,14 +19,16 @@ static LoopingObject *loop_of(const module_state *state, PyObject *self) {
     return NULL;
 }
 
-/* -1: an exception is set. -2: the socket was closed, or is no longer there. */
-static int descriptor_of_socket(const LoopingObject *loop, PyObject *socket) {
-    if (socket == Py_None)
-        return -2;
-    PyObject *number = PyObject_CallMethodObjArgs(socket, loop->names.fileno, NULL);
+/* The descriptor of the transport's socket. -1: an exception is set; -2: it was closed. */
+static int descriptor_of_socket(const LoopingObject *loop, PyObject *self) {
+    PyObject *fileno = PyObject_GetAttr(self, loop->names._fileno);
+    PyObject *number = fileno ? PyObject_CallNoArgs(fileno) : NULL;
     long fd = number ? PyLong_AsLong(number) : -1;
+    Py_XDECREF(fileno);
     Py_XDECREF(number);
-    return PyErr_Occurred() ? -1 : fd < 0 ? -2 : (int)fd;
+    if (fd >= 0)
+        return (int)fd;
+    return PyErr_Occurred() ? -1 : -2;
 }
 
 /* What asyncio's methods let through, too. */
@@ -59,10 +61,12 @@ static PyObject *see_fatal(const LoopingObject *loop, PyObject *self, const char
 #define RECEIVING "Fatal read error on socket transport"
 
 /* NULL without an exception: there is nothing. */
-static PyObject *receive_much(LoopingObject *loop, PyObject *socket) {
-    PyObject *size = PyLong_FromSize_t(ROOM);
+static PyObject *receive_much(LoopingObject *loop, PyObject *self) {
+    PyObject *socket = PyObject_GetAttr(self, loop->names._sock);
+    PyObject *size = socket ? PyLong_FromSize_t(ROOM) : NULL;
     PyObject *data = size ? PyObject_CallMethodObjArgs(socket, loop->names.recv, size, NULL) : NULL;
     Py_XDECREF(size);
+    Py_XDECREF(socket);
     if (data)
         loop->receives_much = PyObject_Size(data) >= MUCH;
     else if (PyErr_ExceptionMatches(PyExc_BlockingIOError) ||
@@ -115,9 +119,8 @@ static PyObject *end_reading(const LoopingObject *loop, PyObject *self) {
     return PyObject_CallMethodObjArgs(self, loop->names._read_ready__on_eof, NULL);
 }
 
-static PyObject *read_much(LoopingObject *loop, PyObject *self, PyObject *protocol,
-                           PyObject *socket) {
-    PyObject *data = receive_much(loop, socket);
+static PyObject *read_much(LoopingObject *loop, PyObject *self, PyObject *protocol) {
+    PyObject *data = receive_much(loop, self);
     if (!data)
         return PyErr_Occurred() ? see_fatal(loop, self, RECEIVING) : none();
     PyObject *done =
@@ -126,15 +129,14 @@ static PyObject *read_much(LoopingObject *loop, PyObject *self, PyObject *protoc
     return done;
 }
 
-static PyObject *read_from(LoopingObject *loop, PyObject *self, PyObject *protocol,
-                           PyObject *socket) {
-    int fd = descriptor_of_socket(loop, socket);
+static PyObject *read_to(LoopingObject *loop, PyObject *self, PyObject *protocol) {
+    int fd = descriptor_of_socket(loop, self);
     if (fd == -1)
         return NULL;
     if (fd < 0)
         return PyObject_CallMethodObjArgs(self, loop->names._asyncios_read_ready, NULL);
     if (loop->receives_much)
-        return read_much(loop, self, protocol, socket);
+        return read_much(loop, self, protocol);
     ssize_t count = receive(loop, fd);
     if (count > 0)
         return hand_over_room(loop, self, protocol, count);
@@ -144,7 +146,7 @@ static PyObject *read_from(LoopingObject *loop, PyObject *self, PyObject *protoc
 }
 
 static PyObject *read_plainly(LoopingObject *loop, PyObject *self) {
-    PyObject *protocol = NULL, *socket = NULL, *done = NULL;
+    PyObject *protocol = NULL, *done = NULL;
     int plain = is_set(self, loop->names._takes_bytes);
     if (plain > 0) {
         int lost = is_set(self, loop->names._conn_lost);
@@ -153,12 +155,9 @@ static PyObject *read_plainly(LoopingObject *loop, PyObject *self) {
     if (plain > 0)
         protocol = PyObject_GetAttr(self, loop->names._protocol);
     if (protocol)
-        socket = PyObject_GetAttr(self, loop->names._sock);
-    if (socket)
-        done = read_from(loop, self, protocol, socket);
+        done = read_to(loop, self, protocol);
     else if (plain == 0)
         done = PyObject_CallMethodObjArgs(self, loop->names._asyncios_read_ready, NULL);
-    Py_XDECREF(socket);
     Py_XDECREF(protocol);
     return done;
 }
@@ -234,9 +233,7 @@ static PyObject *write_rest(const LoopingObject *loop, PyObject *self, PyObject 
 }
 
 static PyObject *write_to(LoopingObject *loop, PyObject *self, PyObject *data) {
-    PyObject *socket = PyObject_GetAttr(self, loop->names._sock);
-    int fd = socket ? descriptor_of_socket(loop, socket) : -1;
-    Py_XDECREF(socket);
+    int fd = descriptor_of_socket(loop, self);
     if (fd == -1)
         return NULL;
     ssize_t sent = 0, size = 0;
