@@ -6,8 +6,6 @@ user's: the kernel's side of it is `watches.h`.
 
 import errno
 import os
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
 
 from pollster import backend as backends
 from pollster._uncopied import Uncopied
@@ -17,7 +15,11 @@ from pollster.interest import Interest
 from pollster.token import Token
 from pollster.trigger import Trigger
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
+
     from pollster.backend.selector import Selector
     from pollster.registry import Registry
 
@@ -44,7 +46,7 @@ class Watch(_python.Watch, Uncopied):
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
 
-    def _open(self, watch: Any) -> None:
+    def _open(self, watch: "Any") -> None:
         """Keeps what was opened; raises where nothing was."""
         if not watch:
             raise self._not_opened(self._ffi.errno)
@@ -179,14 +181,14 @@ class Watch(_python.Watch, Uncopied):
             if log and not selector.closed:
                 log.say("deregistered %r, which is closed", self)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         self.close()
 
