@@ -122,23 +122,27 @@ class Watch(_python.Watch, Uncopied):
         change.trigger = how = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
+        self._note(selector, change, what == _REGISTER and code == 0)
+        log = selector.log
+        if log:
+            log.changed(what, self, -1, change.token, 1, how, -code, change.gone.index > 0)
+        if code == -errno.ESHUTDOWN:
+            raise selector.failure(errno.ESHUTDOWN, "")
+        if code:
+            raise self._failure(-code)
+
+    def _note(self, selector: "Selector", change: "Any", registered: bool) -> None:
+        """Has the Poll know what was done, or undoes it: by itself, as that of a `Waker`."""
         try:
             gone, made = change.gone, change.made
             self._place = (selector, made.index, made.generation) if made.index else None
             selector.forget(gone.index, gone.generation)
             selector.keep(made.index, made.generation, self, change.token)
         except BaseException:  # no memory, or a signal's handler
-            if what == _REGISTER and code == 0:
+            if registered:
                 change.what = _DEREGISTER
                 self._lib.watch_apply(self._watch, selector.handle, change)
             raise
-        log = selector.log
-        if log:
-            log.changed(what, self, -1, change.token, 1, how, -code, gone.index > 0)
-        if code == -errno.ESHUTDOWN:
-            raise selector.failure(errno.ESHUTDOWN, "")
-        if code:
-            raise self._failure(-code)
 
     def _failure(self, number: int) -> Exception:
         """Returns the exception for an errno of using it."""
