@@ -67,6 +67,12 @@ def test_the_end_of_a_child_is_compared_with_asyncio():
     assert "| have waited for a child, after it ended " in printed.stdout
 
 
+def test_the_import_is_compared_with_asyncio():
+    printed = run("benchmarks", "import", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| import it, where socket is imported " in printed.stdout
+
+
 def test_a_benchmark_that_is_not_there_is_named():
     refused = run("benchmarks", "pole")
     assert refused.returncode == 2
