@@ -1,7 +1,5 @@
 """Readiness for Python in the style of mio: one interface over epoll and kqueue."""
 
-import sys
-
 from pollster.errors import AlreadyRegisteredError, BatchError, NotRegisteredError
 from pollster.event import Event
 from pollster.events import Events
@@ -76,6 +74,8 @@ if not TYPE_CHECKING:  # checkers would believe that there is anything
         module = _LATER.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import sys
+
         here = sys.modules.get(__name__)
         if here is None or vars(here) is not globals():
             raise AttributeError(
@@ -87,4 +87,4 @@ if not TYPE_CHECKING:  # checkers would believe that there is anything
         return found
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

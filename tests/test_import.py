@@ -108,6 +108,8 @@ def test_all_names_are_listed_and_there() -> None:
     run(
         """
 assert {*pollster.__all__} <= {*dir(pollster)}
+others = {name for name in dir(pollster) if name[0] != "_"} - {*pollster.__all__}
+assert {f"pollster.{name}" for name in others} <= {*sys.modules}, others
 assert "Timer" not in vars(pollster)
 names = {}
 exec("from pollster import *", names)
