@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     echo,
+    http,
     idle,
     importing,
     memory,
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "idle": idle.measure,
     "timers": timers.measure,
     "exit": processes.measure,
+    "http": http.measure,
     "import": importing.measure,
 }
 
