@@ -7,11 +7,11 @@ author = "The pollster maintainers"
 copyright = author  # noqa: A001  # the name is Sphinx's
 release = version = version_of("pollster-io")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["_build", "speed"]
 nitpicky = False
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -19,6 +19,11 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 # The docstrings name things as Markdown does, in single backquotes.
 default_role = "code"
+
+# What a listing prints is not for copying, nor is a prompt.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
 
 html_theme = "furo"
 html_title = f"pollster {release}"
