@@ -1,14 +1,25 @@
 """How Sphinx builds these pages: `sphinx-build -W -b html docs OUT`. It needs no network."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "pollster"
 author = "The pollster maintainers"
 copyright = author  # noqa: A001  # the name is Sphinx's
 release = version = version_of("pollster-io")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
-exclude_patterns = ["_build", "speed"]
+extensions = [
+    "linked_names",
+    "myst_parser",
+    "plain_text",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "extensions", "speed"]
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
