@@ -16,6 +16,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TAB = re.compile(r"^:::\{tab-item\} (epoll|kqueue)$.*?^:::$", re.MULTILINE | re.DOTALL)
 SAME_ON_EVERY_RUN = ("RECEIVED", "FINISHED")
 LONGEST = 60.0  # seconds that a page may take before it counts as hung
+# What a page needs beside pollster: modules and programs. tox -e docs has all of them.
+NEEDS = {"howto/loops.md": ("trio", "tkinter"), "howto/tls.md": ("openssl",)}
 # What mypy is to take the system for: each has one of the kernels in `select`.
 PLATFORMS = {"epoll": "linux", "kqueue": "darwin"}
 
@@ -105,6 +108,12 @@ def with_blocks(language: str) -> list[Any]:
     ]
 
 
+def missing(page: Path) -> list[str]:
+    """Names what a page needs and this machine has not."""
+    needed = NEEDS.get(str(page.relative_to(PAGES)), ())
+    return [name for name in needed if not (find_spec(name) or shutil.which(name))]
+
+
 def chosen_backends() -> tuple[str, ...]:
     """Names the back ends to run the examples on: the one that is asked for, or all."""
     chosen = os.environ.get("POLLSTER_BACKEND")
@@ -124,6 +133,8 @@ def test_examples_print_what_the_page_shows(
     """Each page is a program of its own, in a process of its own."""
     if has_tabs(page) and sys.implementation.name != "cpython":
         pytest.skip("the tests' kqueue, as Python's, is built for CPython")
+    if missing(page):
+        pytest.skip(f"the page needs {', '.join(missing(page))}")
     directory = pytestconfig.cache.mkdir("kqueue")
     command = [sys.executable, "-W", "error", __file__, str(page), str(directory)]
     done = subprocess.run(
@@ -163,7 +174,7 @@ def test_mypy_finds_nothing_in_the_examples(backend: str, tmp_path: Path) -> Non
         pytest.skip("mypy is not installed: tox -e type has it")
     programs = []
     for page in sorted(PAGES.rglob("*.md")):
-        if backend != "epoll" and not has_tabs(page):
+        if missing(page) or (backend != "epoll" and not has_tabs(page)):
             continue
         lines: list[str] = []
         for block in program(page, backend):
