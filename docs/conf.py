@@ -12,6 +12,7 @@ copyright = author  # noqa: A001  # the name is Sphinx's
 release = version = version_of("pollster-io")
 
 extensions = [
+    "kernel_pages",
     "linked_names",
     "myst_parser",
     "plain_text",
