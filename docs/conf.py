@@ -20,7 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "extensions", "speed"]
+exclude_patterns = ["_build", "extensions", "pictures", "speed"]
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -38,6 +38,8 @@ copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["pictures.css"]
 html_title = f"pollster {release}"
 html_show_copyright = False
 html_show_sphinx = False
