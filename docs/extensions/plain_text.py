@@ -14,7 +14,7 @@ from sphinx.builders.text import TextBuilder
 from sphinx.environment import BuildEnvironment
 from sphinx.writers.text import TextWriter
 
-INCLUDE = re.compile(r"^```\{include\} (\S+)\n```$", re.MULTILINE)
+INCLUDE = re.compile(r"^```\{include\} (\S+)\n(?:[^`\n].*\n)*```$", re.MULTILINE)
 ABOUT = "Readiness for Python in the style of mio: epoll on Linux, kqueue on macOS and the BSDs."
 
 
