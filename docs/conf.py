@@ -38,6 +38,7 @@ copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_static_path = ["static"]
 html_css_files = ["pictures.css"]
 html_title = f"pollster {release}"
