@@ -80,12 +80,16 @@ def said_of(cells: list[str], system: System) -> str:
             named.append((match[1], [same_as(match[2], cells)]))
         else:
             (named[-1][1] if named else plain).append(same_as(text, cells))
-    own = [(names, "; ".join(said)) for names, said in named if system.name in names]
+    own = [
+        (label[0], "; ".join(said))
+        for names, said in named
+        if (label := re.search(rf"{system.name}(?: \d+)?", names))
+    ]
     elsewhere = ["; ".join(said) for names, said in named if names == ELSEWHERE]
     if not own:
         return "; ".join(plain + elsewhere)
-    if any(re.search(r"\d", names) for names, _ in own):
-        said_own = [f"{names}: {said}" for names, said in own]
+    if any(label != system.name for label, _ in own):
+        said_own = [f"{label}: {said}" for label, said in own]
         return "; ".join(plain + said_own + [f"other releases: {said}" for said in elsewhere])
     return "; ".join(plain + [said for _, said in own])
 
