@@ -4,6 +4,7 @@ It knows how figures are written down, and not where they come from.
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,11 +38,43 @@ LEGEND = (
     f"{AIM} the aim is met, {FLOOR} the floor is, {NEITHER} neither (or there is no floor); "
     "± is the median absolute deviation of the rounds' own ratios."
 )
+SPREAD = "± is the median absolute deviation of the rounds' own ratios."
 BUSY = 0.95  # of a processor
 
 
-def render(runs: Sequence[Results]) -> str:
-    """Returns all tables of these runs."""
+def render(runs: Sequence[Results], *, plain: bool = False) -> str:
+    """Returns all tables of these runs; with `plain` without what the figures should be."""
+    text = tables(runs)
+    return without_aims(text) if plain else text
+
+
+def without_aims(text: str) -> str:
+    """Leaves out the columns of aims and floors, and the marks."""
+    blocks = []
+    for block in text.split("\n\n"):
+        if block == LEGEND:
+            blocks.append(SPREAD)
+        elif block.startswith("|"):
+            head, _, *lines = (
+                [cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()
+            )
+            kept = [i for i, name in enumerate(head) if not name.startswith(("aim", "floor"))]
+            blocks.append(
+                markdown(
+                    [head[i] for i in kept],
+                    [
+                        [re.sub(f" [{AIM}{FLOOR}{NEITHER}]", "", line[i]) for i in kept]
+                        for line in lines
+                    ],
+                )
+            )
+        else:
+            blocks.append(block)
+    return "\n\n".join(blocks)
+
+
+def tables(runs: Sequence[Results]) -> str:
+    """Returns all tables of these runs, judged."""
     parts = []
     if any(run.median(row.key, POLLSTER) for run in runs for row in ROWS):
         parts += ["## Ratios", ratios(runs), LEGEND]
@@ -249,9 +282,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
     parser.add_argument("json", type=Path, nargs="+", help="written by --json")
     parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw the plots there")
+    parser.add_argument("--plain", action="store_true", help="without aims and floors")
     arguments = parser.parse_args()
     runs = [load(path) for path in arguments.json]
-    print(render(runs))
+    print(render(runs, plain=arguments.plain))
     if arguments.svg:
         from benchmarks.plots import draw
 
