@@ -15,6 +15,7 @@ from benchmarks import (
     memory,
     poll,
     processes,
+    proxy,
     registration,
     selecting,
     timers,
@@ -35,10 +36,11 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "echo": echo.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "import": importing.measure,
     "timers": timers.measure,
     "exit": processes.measure,
     "http": http.measure,
-    "import": importing.measure,
+    "proxy": proxy.measure,
 }
 
 
