@@ -6,6 +6,7 @@ It does not know what is measured; each benchmark brings its contenders' code.
 import asyncio
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable
 
 from pollster.asyncio import EventLoop
@@ -22,8 +23,24 @@ HEAPQ = "heapq"
 UVLOOP = "uvloop"
 RLOOP = "rloop"
 UVICORN = "uvicorn"
+SOCAT = "socat"
+HAPROXY = "haproxy"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, UVLOOP, RLOOP, UVICORN)
+ORDER = (
+    C,
+    RAW,
+    AGAIN,
+    DICT,
+    SELECTORS,
+    POLLSTER,
+    HEAPQ,
+    ASYNCIO,
+    UVLOOP,
+    RLOOP,
+    UVICORN,
+    SOCAT,
+    HAPROXY,
+)
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -50,4 +67,6 @@ def with_ours() -> dict[str, NewEventLoop]:
 
 def missing() -> list[str]:
     """Returns the contenders that are not installed."""
-    return [name for name in (UVLOOP, RLOOP, UVICORN) if importlib.util.find_spec(name) is None]
+    modules = (UVLOOP, RLOOP, UVICORN)
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    return absent + [name for name in (SOCAT, HAPROXY) if shutil.which(name) is None]

@@ -11,10 +11,12 @@ from benchmarks import (
     echo,
     http,
     idle,
+    importing,
     loops,
     memory,
     poll,
     processes,
+    proxy,
     registration,
     selecting,
     timers,
@@ -35,11 +37,13 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "echo": echo.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "import": importing.measure,
     "timers": timers.measure,
     "exit": processes.measure,
     "loop": loops.measure,
     "loop-echo": echo.measure_loops,
     "http": http.measure,
+    "proxy": proxy.measure,
 }
 
 
