@@ -61,12 +61,15 @@ BESIDE_ASYNCIO = (
     Row("timers-run-close", "... and be done with it", asyncio=Limit(0.35)),
     Row("timers-run-once", "... one that was made with once=True", asyncio=Limit(0.35)),
     Row("exit", "have waited for a child, after it ended", asyncio=Limit(1.00)),
+    Row("import", "import it, where socket is imported", asyncio=Limit(0.25)),
 )
 
 BESIDE_UVICORN = (
     Row("http-1", "HTTP, CPU per request, 1 connection", uvicorn=Limit(0.60)),
     Row("http-100", "... 100 connections", uvicorn=Limit(0.60)),
 )
+
+BESIDE_PROXIES = (Row("proxy", "a proxy, CPU per MiB"),)
 
 NOT_TO_GROW = 1.10
 """What a poll may cost, at most, of what it costs without any of these."""

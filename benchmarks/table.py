@@ -8,10 +8,23 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, UVICORN, C
+from benchmarks.contenders import (
+    AGAIN,
+    ASYNCIO,
+    DICT,
+    HAPROXY,
+    ORDER,
+    POLLSTER,
+    RAW,
+    SELECTORS,
+    SOCAT,
+    UVICORN,
+    C,
+)
 from benchmarks.results import Results, load
 from benchmarks.rows import (
     BESIDE_ASYNCIO,
+    BESIDE_PROXIES,
     BESIDE_UVICORN,
     GROWTH,
     GROWTH_BASE,
@@ -69,6 +82,8 @@ def tables(runs: Sequence[Results]) -> str:
         parts += ["## Beside asyncio", beside_asyncio(runs)]
     if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_UVICORN):
         parts += ["## A whole server", beside_uvicorn(runs)]
+    if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_PROXIES):
+        parts += ["## A proxy", beside_proxies(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -154,9 +169,21 @@ def beside_uvicorn(runs: Sequence[Results]) -> str:
     return markdown([*head, "aim for /uvicorn"], lines)
 
 
+def beside_proxies(runs: Sequence[Results]) -> str:
+    """Returns what a mebibyte costs a proxy, relative to others."""
+    head, others = ["work"], (SOCAT, HAPROXY)
+    head += [f"{run.label} /{against}" for against in others for run in runs]
+    lines = [
+        [row.work]
+        + [judged(run.ratio(row.key, POLLSTER, other), None) for other in others for run in runs]
+        for row in BESIDE_PROXIES
+    ]
+    return markdown(head, lines)
+
+
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *BESIDE_UVICORN]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *BESIDE_UVICORN, *BESIDE_PROXIES]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]
@@ -220,6 +247,11 @@ def remarks(run: Results) -> Iterable[str]:
         words = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if rate)
         if words:
             yield f"{row.work}: requests a second: {words}."
+    for row in BESIDE_PROXIES:
+        rates = {name: run.notes(row.key, name, "byte_rate") for name in ORDER}
+        words = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if rate)
+        if words:
+            yield f"{row.work}: MiB a second: {words}."
 
 
 def digits(figure: float) -> str:

@@ -11,9 +11,11 @@ from benchmarks import (
     echo,
     http,
     idle,
+    importing,
     memory,
     poll,
     processes,
+    proxy,
     registration,
     selecting,
     timers,
@@ -34,9 +36,11 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "echo": echo.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "import": importing.measure,
     "timers": timers.measure,
     "exit": processes.measure,
     "http": http.measure,
+    "proxy": proxy.measure,
 }
 
 

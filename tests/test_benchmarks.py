@@ -68,12 +68,26 @@ def test_the_end_of_a_child_is_compared_with_asyncio():
     assert "| have waited for a child, after it ended " in printed.stdout
 
 
+def test_the_import_is_compared_with_asyncio():
+    printed = run("benchmarks", "import", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| import it, where socket is imported " in printed.stdout
+
+
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="not installed: wrk")
 def test_http_servers_are_compared():
     printed = run("benchmarks", "http", "--rounds", 1, "--processes", 1)
     assert printed.returncode == 0, printed.stderr
     assert "| HTTP, CPU per request, 1 connection " in printed.stdout
     assert "requests a second: pollster " in printed.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="not installed: curl")
+def test_proxies_are_compared():
+    printed = run("benchmarks", "proxy", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| a proxy, CPU per MiB " in printed.stdout
+    assert "MiB a second: pollster " in printed.stdout
 
 
 def test_a_benchmark_that_is_not_there_is_named():
