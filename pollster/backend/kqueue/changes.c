@@ -187,6 +187,8 @@ static int rearm(selector *s, uint32_t index, const registration *before) {
         return is_live(s, index) ? replace(s, index) : -ENOENT;
     unsigned have = r->state & (ON_READ | ON_WRITE);
     int result = modify(s, index, before);
+    if (result == 0)
+        r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
     if (r->kind != KIND_PIPE || !((have | kq_knotes(r)) & ON_WRITE))
         return result;
     bool dropped = result == -ENOENT && have & ON_WRITE && kq_explain_missing(s, index) == 0;
@@ -222,8 +224,6 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
         return 0;
     int result = rearm(s, index, before);
     if (result == 0) {
-        if (!(r->state & HUNG))
-            r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         r->state &= (uint16_t)~DISARMED;
         return 0;
     }
