@@ -6,7 +6,8 @@
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
-#define ENTRIES_PER_PLACE 3 /* READ, WRITE, EXCEPT; what is never filled is never resident */
+#define ENTRIES_PER_PLACE                                                                          \
+    2 /* READ, WRITE; with EXCEPT fewer sources may fit, and then take turns */
 const size_t kernel_place_size = ENTRIES_PER_PLACE * sizeof(struct kevent);
 
 /* Opening and closing */
