@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,8 @@ def arguments() -> argparse.Namespace:
     rounds, processes = (QUICK_ROUNDS, QUICK_PROCESSES) if chosen.quick else (ROUNDS, PROCESSES)
     chosen.rounds = chosen.rounds or rounds
     chosen.processes = chosen.processes or processes
-    chosen.name = chosen.name or list(BENCHMARKS)
+    can = {name for name in BENCHMARKS if name != "http" or shutil.which("wrk")}
+    chosen.name = chosen.name or [name for name in BENCHMARKS if name in can]
     return chosen
 
 

@@ -5,6 +5,7 @@ It does not know what is measured; each benchmark brings its contenders' code.
 
 import asyncio
 import importlib
+import importlib.util
 from collections.abc import Callable
 
 C = "C"
@@ -15,8 +16,9 @@ SELECTORS = "selectors"
 POLLSTER = "pollster"
 ASYNCIO = "asyncio"
 HEAPQ = "heapq"
+UVICORN = "uvicorn"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, "uvloop", "rloop")
+ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, "uvloop", "rloop", UVICORN)
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -34,4 +36,4 @@ def event_loops() -> dict[str, NewEventLoop]:
 
 def missing() -> list[str]:
     """Returns the contenders that are not installed."""
-    return [name for name in ("uvloop", "rloop") if name not in event_loops()]
+    return [name for name in ("uvloop", "rloop", UVICORN) if importlib.util.find_spec(name) is None]

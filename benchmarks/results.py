@@ -97,7 +97,9 @@ def load(path: Path) -> Results:
             about = run.get_metadata()
             row, _, contender = about.pop("name").rpartition("/")
             unit, missing = about.pop("unit"), about.pop("missing")
-            notes = {key: value for key, value in about.items() if key.endswith("_share")}
+            notes = {
+                key: value for key, value in about.items() if key.endswith(("_share", "_rate"))
+            }
             if results is None:
                 machine = {key: value for key, value in about.items() if key not in notes}
                 results = Results(machine, missing="" if missing == "none" else missing)

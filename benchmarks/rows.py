@@ -26,6 +26,8 @@ class Row:
     """pollster / selectors"""
     asyncio: Limit | None = None
     """pollster / asyncio"""
+    uvicorn: Limit | None = None
+    """pollster / uvicorn"""
 
 
 ROWS = (
@@ -59,6 +61,11 @@ BESIDE_ASYNCIO = (
     Row("timers-run-close", "... and be done with it", asyncio=Limit(0.35)),
     Row("timers-run-once", "... one that was made with once=True", asyncio=Limit(0.35)),
     Row("exit", "have waited for a child, after it ended", asyncio=Limit(1.00)),
+)
+
+BESIDE_UVICORN = (
+    Row("http-1", "HTTP, CPU per request, 1 connection", uvicorn=Limit(0.60)),
+    Row("http-100", "... 100 connections", uvicorn=Limit(0.60)),
 )
 
 NOT_TO_GROW = 1.10

@@ -7,9 +7,17 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, C
+from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, UVICORN, C
 from benchmarks.results import Results, load
-from benchmarks.rows import BESIDE_ASYNCIO, GROWTH, GROWTH_BASE, NOT_TO_GROW, ROWS, Limit
+from benchmarks.rows import (
+    BESIDE_ASYNCIO,
+    BESIDE_UVICORN,
+    GROWTH,
+    GROWTH_BASE,
+    NOT_TO_GROW,
+    ROWS,
+    Limit,
+)
 
 AIM, FLOOR, NEITHER = "✓", "~", "✗"
 LEGEND = (
@@ -26,6 +34,8 @@ def render(runs: Sequence[Results]) -> str:
         parts += ["## Ratios", ratios(runs), LEGEND]
     if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_ASYNCIO):
         parts += ["## Beside asyncio", beside_asyncio(runs)]
+    if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_UVICORN):
+        parts += ["## A whole server", beside_uvicorn(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -99,9 +109,21 @@ def beside_asyncio(runs: Sequence[Results]) -> str:
     return markdown(head, lines)
 
 
+def beside_uvicorn(runs: Sequence[Results]) -> str:
+    """Returns what a request costs an HTTP server, relative to uvicorn's and asyncio's."""
+    head = ["work"]
+    head += [f"{run.label} /{against}" for against in (UVICORN, ASYNCIO) for run in runs]
+    lines = []
+    for row in BESIDE_UVICORN:
+        line = [judged(run.ratio(row.key, POLLSTER, UVICORN), row.uvicorn) for run in runs]
+        line += [judged(run.ratio(row.key, POLLSTER, ASYNCIO), None) for run in runs]
+        lines.append([row.work, *line, number(row.uvicorn.aim if row.uvicorn else None)])
+    return markdown([*head, "aim for /uvicorn"], lines)
+
+
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *BESIDE_UVICORN]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]
@@ -160,6 +182,11 @@ def remarks(run: Results) -> Iterable[str]:
         if slow := [name for name, (server, load) in shares.items() if load >= BUSY]:
             text += f" The load generator had no time left with: {', '.join(slow)}."
         yield text
+    for row in BESIDE_UVICORN:
+        rates = {name: run.notes(row.key, name, "request_rate") for name in ORDER}
+        words = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if rate)
+        if words:
+            yield f"{row.work}: requests a second: {words}."
 
 
 def digits(figure: float) -> str:

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import echo, idle, memory, poll, processes, registration, selecting, timers, wake
+from benchmarks import (
+    echo,
+    http,
+    idle,
+    memory,
+    poll,
+    processes,
+    registration,
+    selecting,
+    timers,
+    wake,
+)
 from benchmarks.children import end_in_order, only_so_long
 from benchmarks.driver import Plan, Sample
 
@@ -25,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "idle": idle.measure,
     "timers": timers.measure,
     "exit": processes.measure,
+    "http": http.measure,
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_the_end_of_a_child_is_compared_with_asyncio():
     assert printed.returncode == 0, printed.stderr
     assert f"{platform.python_version()} /asyncio" in printed.stdout
     assert "| have waited for a child, after it ended " in printed.stdout
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="not installed: wrk")
+def test_http_servers_are_compared():
+    printed = run("benchmarks", "http", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| HTTP, CPU per request, 1 connection " in printed.stdout
+    assert "requests a second: pollster " in printed.stdout
 
 
 def test_a_benchmark_that_is_not_there_is_named():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pollster import Events, Interest, Poll, Token, Trigger, Waker
+from pollster import Events, Interest, NotRegisteredError, Poll, Token, Trigger, Waker
 
 from .conftest import WAIT
 
@@ -165,3 +165,24 @@ def test_control_c_reaches_a_poll_that_meets_only_ghosts(poll, fds) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("change", ["pause", "reregister", "deregister"])
+def test_a_broken_pipe_whose_number_is_anothers_leaves_nothing_to_who_takes_its_place(
+    poll, fds, unix_pair, ready_now, change
+) -> None:
+    reader, number = fds.pipe()
+    poll.registry.register(number, Token(1), W)
+    fds.close(reader)
+    assert 1 in ready_now(poll)
+    os.dup2(fds.pipe()[1], number)
+    how = (Token(2), R) if change == "reregister" else ()
+    with pytest.raises(NotRegisteredError):
+        getattr(poll.registry, change)(number, *how)
+    poll.registry.register(unix_pair[0], Token(3), R)
+    for _ in range(2):
+        told = poll.poll(timeout=0)
+        assert not told.raw()
+        assert not told
+    unix_pair[1].send(b"x")
+    assert ready_now(poll) == {3: {"readable"}}

@@ -468,6 +468,58 @@ def test_a_handler_that_raises_ends_a_select_and_harms_nothing(
     assert fileobjs(selector) == [unix_pair[0]]
 
 
+def test_signals_make_a_select_no_longer(selector: InPython) -> None:
+    """PEP 475: each goes on with what is left of the time, not with the whole."""
+    handled = 0
+
+    def handler(*_: object) -> None:
+        nonlocal handled
+        handled += 1
+        if handled == 500:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    begin = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        while not handled:
+            assert selector.select(0.3) == []
+    finally:
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert left > 0, "the select outlasted 500 signals"
+    assert time.monotonic() - begin >= 0.3
+
+
+GROWING = """
+import os, resource, selectors, sys
+from pollster.selectors import PollsterSelector
+
+numbers = [os.dup(1) for _ in range(65)]  # for more than a batch has room for at first
+
+def work(rounds):
+    for _ in range(rounds):
+        with PollsterSelector(backend=sys.argv[1]) as selector:
+            for number in numbers:
+                selector.register(number, selectors.EVENT_WRITE)
+                if number == numbers[0]:
+                    selector.select(0)
+            assert len(selector.select(0)) == len(numbers)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = work(100)
+print(work(600) - before)
+"""
+
+
+def test_a_select_that_needs_more_room_leaves_nothing_behind(backend: str) -> None:
+    """600 of the first batches, and the selectors that they would keep, are some MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROWING, backend], stdout=subprocess.PIPE, check=True, text=True
+    )
+    assert int(done.stdout) < (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
 # Other sources
 
 

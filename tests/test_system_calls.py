@@ -61,6 +61,10 @@ CALLS = {
     "poll: many edges": 1,
     "batch: many are replaced by others": 1,
     "batch: many are deregistered, half of them were not registered": 1,
+    "wake": 1,
+    "wake: it was woken, and nobody was told": 0,
+    "poll: a wake": 1,
+    "wake: somebody was told": 1,
 }
 # epoll has one call for each change; a batch makes them in one call of C code.
 EPOLL_CALLS = CALLS | {
@@ -149,6 +153,7 @@ def test_epoll_takes_no_call_of_another_kind(tmp_path) -> None:
         kinds[name.partition(":")[0]] |= {*calls}
     waits = kinds.pop("poll")
     assert waits <= {"epoll_wait", "epoll_pwait", "epoll_pwait2"}
+    assert kinds.pop("wake") == {"write"}
     assert set.union(*kinds.values()) == {"epoll_ctl"}
 
 

@@ -241,6 +241,15 @@ def test_a_process_of_multiprocessing_is_watched_and_not_reaped(backend, poll) -
     process.close()
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_child_that_was_waited_for_is_refused_however_it_ended(backend, status) -> None:
+    """Its number may be another process's by now."""
+    child = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"])
+    assert child.wait() == status
+    with pytest.raises(ProcessLookupError, match="waited for already"):
+        Process(child, backend=backend)
+
+
 def test_twenty_children_that_end_at_once_are_all_reported(backend, poll) -> None:
     children = [
         subprocess.Popen([sys.executable, "-S", "-c", f"raise SystemExit({number})"])

@@ -1,11 +1,14 @@
-/* Stands in front of the C library (LD_PRELOAD) and counts the calls that concern an epoll. */
+/* Stands in front of the C library (LD_PRELOAD) and counts the calls that concern an epoll,
+ * and what wakes one: writes of the size of an eventfd's counter. */
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 static atomic_long calls;
 
@@ -34,6 +37,12 @@ int epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout
     int (*next)(int, struct epoll_event *, int, int, const sigset_t *) = real("epoll_pwait");
     calls++;
     return next(epoll, events, capacity, timeout, mask);
+}
+
+ssize_t write(int fd, const void *data, size_t size) {
+    ssize_t (*next)(int, const void *, size_t) = real("write");
+    calls += size == sizeof(uint64_t);
+    return next(fd, data, size);
 }
 
 /* How epoll_pwait2 is called where the C library may be too old to have it. */
