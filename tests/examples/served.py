@@ -39,13 +39,18 @@ class Served:
     """
 
     def __init__(
-        self, name: str, backend: str, *arguments: object, before: tuple[str, ...] = ()
+        self,
+        name: str,
+        backend: str,
+        *arguments: object,
+        before: tuple[str, ...] = (),
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         command = [*before, sys.executable, "-W", "error", str(EXAMPLES / name)]
         self._popen = subprocess.Popen(
             command + [str(argument) for argument in arguments],
             env={**os.environ, "POLLSTER_BACKEND": backend},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -91,6 +96,12 @@ class Served:
             self._rest += data
         line, self._rest = self._rest.split(b"\n", 1)
         return line.decode()
+
+    def type(self, text: str) -> None:
+        """Writes to its standard input, which is a pipe."""
+        assert self._popen.stdin
+        self._popen.stdin.write(text.encode())
+        self._popen.stdin.flush()
 
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
