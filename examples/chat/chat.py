@@ -23,7 +23,7 @@ class Chat:
         self.poll = Poll()
         self.limit = limit
         self.clients: Slab[Client] = Slab()
-        self.names: set[str] = set()
+        self.names = {"operator"}  # which nobody else is to have
         self.unsent: set[Client] = set()  # those to whom something was said in this turn
         self._most = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE)
         self._listeners = {

@@ -33,7 +33,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 class Served:
-    """Runs a program of examples/ on a back end, and ends it. Its first line says where it is.
+    """Runs a program of examples/ on a back end, and ends it. It prints where it is.
 
     `before` stands before the command, such as a shell that sets a limit.
     """
@@ -45,20 +45,21 @@ class Served:
         *arguments: object,
         before: tuple[str, ...] = (),
         stdin: int = subprocess.DEVNULL,
+        cwd: Path | None = None,
     ) -> None:
         command = [*before, sys.executable, "-W", "error", str(EXAMPLES / name)]
         self._popen = subprocess.Popen(
             command + [str(argument) for argument in arguments],
             env={**os.environ, "POLLSTER_BACKEND": backend},
             stdin=stdin,
+            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         self.pid = self._popen.pid
         self._rest = b""
         try:
-            found = re.search(r"(\d+)/?$", self.line())
-            assert found
+            found = self.expect(r"(?:http://)?127\.0\.0\.1:(\d+)/?")
             self.address: Address = ("127.0.0.1", int(found[1]))
         except BaseException:
             self.__exit__(None, None, None)
@@ -97,6 +98,12 @@ class Served:
         line, self._rest = self._rest.split(b"\n", 1)
         return line.decode()
 
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Waits for a line, after those that came before; returns the match."""
+        while not (found := re.fullmatch(pattern, self.line())):
+            pass
+        return found
+
     def type(self, text: str) -> None:
         """Writes to its standard input, which is a pipe."""
         assert self._popen.stdin
@@ -107,11 +114,11 @@ class Served:
         self._popen.send_signal(number)
 
     def figures(self) -> dict[str, int]:
-        """Asks what it has done: "connections", and the fields of `Stats`."""
+        """Asks what it has done: "connections" (or workers), and the fields of `Stats`."""
         self.signal(signal.SIGUSR1)
-        line = self.line()
-        found = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
-        return {"connections": int(line.split()[0]), **found}
+        line = self.expect(r"(\d+) .*, Stats\(.*\)")
+        found = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line[0])}
+        return {"connections": int(line[1]), **found}
 
     def wait_for_connections(self, number: int) -> None:
         """Waits until it has so many."""

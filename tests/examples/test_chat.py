@@ -80,7 +80,8 @@ class TestTalking:
             (one, "/name ann b", "* guest-0 is ann_b now"),
             (two, "/name ann_b", "* guest-1 is ann_b_ now"),
             (two, "/name", "* /name NAME, /who, /quit"),
-            (two, "/who", "* ann_b, ann_b_"),
+            (two, "/name operator", "* ann_b_ is operator_ now"),
+            (two, "/who", "* ann_b, operator, operator_"),
         ):
             guest.say(command)
             guest.hear_until(answer)
@@ -89,7 +90,7 @@ class TestTalking:
         three = Guest(chat)
         assert three.name == "guest-0"  # its place is free again
         two.socket.shutdown(socket.SHUT_WR)
-        three.hear_until("* ann_b_ has left")
+        three.hear_until("* operator_ has left")
         for guest in (one, two, three):
             guest.close()
         chat.wait_for_connections(0)
