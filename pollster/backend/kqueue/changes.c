@@ -308,7 +308,9 @@ int kernel_delete(selector *s, uint32_t index) {
     int n = 0, deleted = 0;
     bool live = !(r->state & (HUNG | STALE)) || is_live(s, index);
     kq_unhang((kqueue_selector *)s, index);
-    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
+    /* READ last: without it nothing shows that FreeBSD has dropped a pipe's WRITE, of which another
+     * thread is just being told. */
+    for (unsigned on = ON_EXCEPT; on >= ON_READ; on >>= 1)
         if (r->state & on)
             changes[n++] = change_for(s, index, on, EV_DELETE);
     if (live && apply(s, changes, n) == 0)

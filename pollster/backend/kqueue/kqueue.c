@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
-#define ENTRIES_PER_PLACE                                                                          \
-    2 /* READ, WRITE; with EXCEPT fewer sources may fit, and then take turns */
+/* READ and WRITE; with EXCEPT, too, fewer sources fit, and take turns. */
+#define ENTRIES_PER_PLACE 2
 const size_t kernel_place_size = ENTRIES_PER_PLACE * sizeof(struct kevent);
 
 /* Opening and closing */

@@ -25,11 +25,11 @@ bool kq_is_urgent(const registration *r, const struct kevent *e) {
     return recv(r->fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) > 0 || is_ahead(r->fd);
 }
 
-/* LEVEL: the next poll hears of it, too. In one call: nothing is added where the number is another
- * file's by now. */
+/* LEVEL: the next poll hears of it, too. EV_ADD asks the filter anew; before it comes a change that
+ * fails where the number is another file's by now. */
 static void tell_again(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
-    const struct kevent changes[] = {change_for(s, index, ON_EXCEPT, EV_DELETE),
+    const struct kevent changes[] = {change_for(s, index, ON_EXCEPT, 0),
                                      change_for(s, index, ON_EXCEPT, flags_for(r, ON_EXCEPT))};
     apply(s, changes, 2);
 }
