@@ -23,7 +23,7 @@ from modules import CHECKOUT, extensions, load_builder
 LINUX = sys.platform.startswith("linux")
 OLDEST_GLIBC = "2.17"
 # What a checkout has and an sdist does not: what works on the project and not on the package.
-NOT_IN_SDIST = (".ci/", ".github/", ".clang-format", ".gitignore")
+NOT_IN_SDIST = (".ci/", ".github/", ".clang-format", ".gitignore", ".readthedocs.yaml")
 TESTS = (
     "tests/conformance",
     "tests/test_demo.py",

@@ -20,6 +20,7 @@ from benchmarks.table import render
 from benchmarks.worker import BENCHMARKS, LONGEST
 
 ROUNDS, PROCESSES = 60, 5
+DRIVERS = {"http": "wrk", "proxy": "curl"}  # left out where that is missing
 QUICK_ROUNDS, QUICK_PROCESSES = 15, 2
 
 
@@ -52,8 +53,9 @@ def arguments() -> argparse.Namespace:
     rounds, processes = (QUICK_ROUNDS, QUICK_PROCESSES) if chosen.quick else (ROUNDS, PROCESSES)
     chosen.rounds = chosen.rounds or rounds
     chosen.processes = chosen.processes or processes
-    can = {name for name in BENCHMARKS if name != "http" or shutil.which("wrk")}
-    chosen.name = chosen.name or [name for name in BENCHMARKS if name in can]
+    chosen.name = chosen.name or [
+        name for name in BENCHMARKS if name not in DRIVERS or shutil.which(DRIVERS[name])
+    ]
     return chosen
 
 

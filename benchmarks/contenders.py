@@ -6,6 +6,7 @@ It does not know what is measured; each benchmark brings its contenders' code.
 import asyncio
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable
 
 C = "C"
@@ -17,8 +18,24 @@ POLLSTER = "pollster"
 ASYNCIO = "asyncio"
 HEAPQ = "heapq"
 UVICORN = "uvicorn"
+SOCAT = "socat"
+HAPROXY = "haproxy"
 
-ORDER = (C, RAW, AGAIN, DICT, SELECTORS, POLLSTER, HEAPQ, ASYNCIO, "uvloop", "rloop", UVICORN)
+ORDER = (
+    C,
+    RAW,
+    AGAIN,
+    DICT,
+    SELECTORS,
+    POLLSTER,
+    HEAPQ,
+    ASYNCIO,
+    "uvloop",
+    "rloop",
+    UVICORN,
+    SOCAT,
+    HAPROXY,
+)
 
 NewEventLoop = Callable[[], asyncio.AbstractEventLoop]
 
@@ -36,4 +53,6 @@ def event_loops() -> dict[str, NewEventLoop]:
 
 def missing() -> list[str]:
     """Returns the contenders that are not installed."""
-    return [name for name in ("uvloop", "rloop", UVICORN) if importlib.util.find_spec(name) is None]
+    modules = ("uvloop", "rloop", UVICORN)
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    return absent + [name for name in (SOCAT, HAPROXY) if shutil.which(name) is None]

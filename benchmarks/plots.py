@@ -1,4 +1,4 @@
-"""The plots, as SVG: ratios by the number of events with their targets, and echo by contender."""
+"""The plots, as SVG: ratios by the number of events, and echo by contender."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.contenders import AGAIN, POLLSTER, RAW, SELECTORS
 from benchmarks.results import Results
-from benchmarks.rows import ROWS, Limit, Row
+from benchmarks.rows import ROWS, Row
 
 # Text stays text, and the same results give the same file.
 STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "pollster", "font.size": 9}
@@ -36,30 +36,20 @@ def poll(runs: Sequence[Results], rows: Sequence[Row]) -> Figure:
     """Draws pollster's ratios to raw and to selectors, by the number of events."""
     figure = Figure(figsize=(9, 3.6))
     left, right = figure.subplots(1, 2)
-    ratios(left, runs, rows, RAW, [row.raw for row in rows])
-    ratios(right, runs, rows, SELECTORS, [row.selectors for row in rows])
+    ratios(left, runs, rows, RAW)
+    ratios(right, runs, rows, SELECTORS)
     left.legend()
     return figure
 
 
-def ratios(
-    axes: Axes,
-    runs: Sequence[Results],
-    rows: Sequence[Row],
-    base: str,
-    limits: Sequence[Limit | None],
-) -> None:
-    """Draws one panel: the runs' ratios, the aims, the floors."""
+def ratios(axes: Axes, runs: Sequence[Results], rows: Sequence[Row], base: str) -> None:
+    """Draws one panel: the runs' ratios."""
     sizes = [int(row.key.rpartition("-")[2]) for row in rows]
     nothing = float("nan")
     for run in runs:
         found = [run.ratio(row.key, POLLSTER, base) for row in rows]
         heights = [nothing if ratio is None else ratio for ratio in found]
         axes.plot(sizes, heights, marker="o", label=f"pollster, Python {run.label}")
-    aims = [nothing if limit is None else limit.aim for limit in limits]
-    floors = [nothing if limit is None or limit.floor is None else limit.floor for limit in limits]
-    axes.plot(sizes, aims, "k--", linewidth=1, label="aim")
-    axes.plot(sizes, floors, "k:", linewidth=1, label="floor")
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("events per poll")

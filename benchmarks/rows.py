@@ -68,6 +68,8 @@ BESIDE_UVICORN = (
     Row("http-100", "... 100 connections", uvicorn=Limit(0.60)),
 )
 
+BESIDE_PROXIES = (Row("proxy", "a proxy, CPU per MiB"),)
+
 NOT_TO_GROW = 1.10
 """What a poll may cost, at most, of what it costs without any of these."""
 

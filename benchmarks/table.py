@@ -4,13 +4,27 @@ It knows how figures are written down, and not where they come from.
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import AGAIN, ASYNCIO, DICT, ORDER, POLLSTER, RAW, SELECTORS, UVICORN, C
+from benchmarks.contenders import (
+    AGAIN,
+    ASYNCIO,
+    DICT,
+    HAPROXY,
+    ORDER,
+    POLLSTER,
+    RAW,
+    SELECTORS,
+    SOCAT,
+    UVICORN,
+    C,
+)
 from benchmarks.results import Results, load
 from benchmarks.rows import (
     BESIDE_ASYNCIO,
+    BESIDE_PROXIES,
     BESIDE_UVICORN,
     GROWTH,
     GROWTH_BASE,
@@ -24,11 +38,43 @@ LEGEND = (
     f"{AIM} the aim is met, {FLOOR} the floor is, {NEITHER} neither (or there is no floor); "
     "± is the median absolute deviation of the rounds' own ratios."
 )
+SPREAD = "± is the median absolute deviation of the rounds' own ratios."
 BUSY = 0.95  # of a processor
 
 
-def render(runs: Sequence[Results]) -> str:
-    """Returns all tables of these runs."""
+def render(runs: Sequence[Results], *, plain: bool = False) -> str:
+    """Returns all tables of these runs; with `plain` without what the figures should be."""
+    text = tables(runs)
+    return without_aims(text) if plain else text
+
+
+def without_aims(text: str) -> str:
+    """Leaves out the columns of aims and floors, and the marks."""
+    blocks = []
+    for block in text.split("\n\n"):
+        if block == LEGEND:
+            blocks.append(SPREAD)
+        elif block.startswith("|"):
+            head, _, *lines = (
+                [cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()
+            )
+            kept = [i for i, name in enumerate(head) if not name.startswith(("aim", "floor"))]
+            blocks.append(
+                markdown(
+                    [head[i] for i in kept],
+                    [
+                        [re.sub(f" [{AIM}{FLOOR}{NEITHER}]", "", line[i]) for i in kept]
+                        for line in lines
+                    ],
+                )
+            )
+        else:
+            blocks.append(block)
+    return "\n\n".join(blocks)
+
+
+def tables(runs: Sequence[Results]) -> str:
+    """Returns all tables of these runs, judged."""
     parts = []
     if any(run.median(row.key, POLLSTER) for run in runs for row in ROWS):
         parts += ["## Ratios", ratios(runs), LEGEND]
@@ -36,6 +82,8 @@ def render(runs: Sequence[Results]) -> str:
         parts += ["## Beside asyncio", beside_asyncio(runs)]
     if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_UVICORN):
         parts += ["## A whole server", beside_uvicorn(runs)]
+    if any(run.median(row.key, POLLSTER) for run in runs for row in BESIDE_PROXIES):
+        parts += ["## A proxy", beside_proxies(runs)]
     if any(run.median(GROWTH_BASE.key, POLLSTER) for run in runs):
         parts += ["## What must not grow", growth(runs)]
     for run in runs:
@@ -121,9 +169,21 @@ def beside_uvicorn(runs: Sequence[Results]) -> str:
     return markdown([*head, "aim for /uvicorn"], lines)
 
 
+def beside_proxies(runs: Sequence[Results]) -> str:
+    """Returns what a mebibyte costs a proxy, relative to others."""
+    head, others = ["work"], (SOCAT, HAPROXY)
+    head += [f"{run.label} /{against}" for against in others for run in runs]
+    lines = [
+        [row.work]
+        + [judged(run.ratio(row.key, POLLSTER, other), None) for other in others for run in runs]
+        for row in BESIDE_PROXIES
+    ]
+    return markdown(head, lines)
+
+
 def medians(run: Results) -> str:
     """Returns what each contender took, and the ratios that have no target."""
-    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *BESIDE_UVICORN]
+    rows = [*ROWS, GROWTH_BASE, *GROWTH, *BESIDE_ASYNCIO, *BESIDE_UVICORN, *BESIDE_PROXIES]
     names = [name for name in run.contenders(row.key for row in rows) if name != AGAIN]
     extra = ((C, RAW), (DICT, RAW), (AGAIN, RAW))
     head = ["work", "", *names, "C/raw", "dict/raw", "raw/raw"]
@@ -187,6 +247,11 @@ def remarks(run: Results) -> Iterable[str]:
         words = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if rate)
         if words:
             yield f"{row.work}: requests a second: {words}."
+    for row in BESIDE_PROXIES:
+        rates = {name: run.notes(row.key, name, "byte_rate") for name in ORDER}
+        words = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if rate)
+        if words:
+            yield f"{row.work}: MiB a second: {words}."
 
 
 def digits(figure: float) -> str:
@@ -217,9 +282,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
     parser.add_argument("json", type=Path, nargs="+", help="written by --json")
     parser.add_argument("--svg", type=Path, metavar="FOLDER", help="also draw the plots there")
+    parser.add_argument("--plain", action="store_true", help="without aims and floors")
     arguments = parser.parse_args()
     runs = [load(path) for path in arguments.json]
-    print(render(runs))
+    print(render(runs, plain=arguments.plain))
     if arguments.svg:
         from benchmarks.plots import draw
 

@@ -14,6 +14,7 @@ from benchmarks import (
     memory,
     poll,
     processes,
+    proxy,
     registration,
     selecting,
     timers,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Sample]]] = {
     "timers": timers.measure,
     "exit": processes.measure,
     "http": http.measure,
+    "proxy": proxy.measure,
 }
 
 

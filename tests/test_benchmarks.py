@@ -76,6 +76,14 @@ def test_http_servers_are_compared():
     assert "requests a second: pollster " in printed.stdout
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="not installed: curl")
+def test_proxies_are_compared():
+    printed = run("benchmarks", "proxy", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| a proxy, CPU per MiB " in printed.stdout
+    assert "MiB a second: pollster " in printed.stdout
+
+
 def test_a_benchmark_that_is_not_there_is_named():
     refused = run("benchmarks", "pole")
     assert refused.returncode == 2
