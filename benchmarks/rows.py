@@ -61,6 +61,7 @@ BESIDE_ASYNCIO = (
     Row("timers-run-close", "... and be done with it", asyncio=Limit(0.35)),
     Row("timers-run-once", "... one that was made with once=True", asyncio=Limit(0.35)),
     Row("exit", "have waited for a child, after it ended", asyncio=Limit(1.00)),
+    Row("import", "import it, where socket is imported", asyncio=Limit(0.25)),
 )
 
 BESIDE_UVICORN = (

@@ -1,6 +1,8 @@
 """`Elsewhere`: what other libraries have in this place, and what it is called here."""
 
-from typing import NoReturn
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["Elsewhere"]
 
@@ -16,5 +18,5 @@ class Elsewhere:
     def __init__(self, instead: str) -> None:
         self._instead = instead
 
-    def __get__(self, one: object, kind: type[object]) -> NoReturn:
+    def __get__(self, one: object, kind: type[object]) -> "NoReturn":
         raise AttributeError(self._instead)

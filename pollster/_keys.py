@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from selectors import SelectorKey
 from typing import Any, cast
 
-from pollster.source import HasFileno, note_plain
+from pollster._descriptors import note_plain
+from pollster.source import HasFileno
 
 __all__ = ["FIRST_NUMBER", "FIRST_OF_SOURCES", "Keys"]
 

@@ -6,8 +6,8 @@ polls. No lock is held meanwhile, and neither holds anything of the Poll.
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pollster.backend.selector import Selector
 

@@ -1,25 +1,29 @@
 """Times as users write them, in the nanoseconds of the kernel contract."""
 
 import math
-from datetime import timedelta
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from typing import Any
 
 __all__ = ["delay", "moment", "nanoseconds", "period"]
 
 _LONGEST = (1 << 63) - 1  # 292 years, and never
 
 
-def nanoseconds(timeout: float | timedelta) -> int:
+def nanoseconds(timeout: "float | timedelta") -> int:
     """Returns a timeout in nanoseconds, rounded up; -1 for ever."""
     time = _duration(timeout, "timeout", "seconds, a timedelta or None", "None to wait for ever")
     return -1 if time == math.inf else min(int(time), _LONGEST)
 
 
-def delay(seconds: float | timedelta) -> int:
+def delay(seconds: "float | timedelta") -> int:
     """Returns how long until a timer expires, in nanoseconds, rounded up."""
     return int(min(_duration(seconds, "seconds", "a number or a timedelta"), _LONGEST))
 
 
-def period(seconds: float | timedelta) -> int:
+def period(seconds: "float | timedelta") -> int:
     """Returns a timer's period in nanoseconds, rounded up."""
     time = _duration(seconds, "seconds", "a number or a timedelta")
     if time == 0:
@@ -34,7 +38,9 @@ def moment(deadline: float) -> int:
     """
     if isinstance(deadline, int):
         time: float = max(-1, min(deadline, _LONGEST)) * 1_000_000_000
-    elif not isinstance(deadline, timedelta) and hasattr(deadline, "__float__"):
+    elif isinstance(deadline, float) or (
+        hasattr(deadline, "__float__") and _microseconds(deadline) is None
+    ):
         seconds = float(deadline)
         if math.isnan(seconds) or seconds == -math.inf:
             given = "NaN" if math.isnan(seconds) else "-inf"
@@ -45,14 +51,15 @@ def moment(deadline: float) -> int:
     return min(math.ceil(min(max(time, 0), _LONGEST)), _LONGEST - 1)
 
 
-def _duration(time: float | timedelta, name: str, kinds: str, ever: str = "") -> float:
+def _duration(time: "Any", name: str, kinds: str, ever: str = "") -> float:
     """Returns nanoseconds, an integer or infinity. Raises what is wrong with a time."""
     wanted = f"pass 0 or more seconds{ever and ', or '}{ever}"
-    if isinstance(time, timedelta):
-        found: float = time // timedelta(microseconds=1) * 1000
+    microseconds = None if isinstance(time, int | float) else _microseconds(time)
+    if microseconds is not None:
+        found: float = microseconds * 1000
     elif isinstance(time, int):
         found = time * 1_000_000_000
-    elif isinstance(time, float) or hasattr(time, "__float__"):
+    elif hasattr(time, "__float__"):
         seconds = float(time)
         if math.isnan(seconds):
             raise ValueError(f"{name} is NaN: {wanted}")
@@ -65,3 +72,10 @@ def _duration(time: float | timedelta, name: str, kinds: str, ever: str = "") ->
     if found < 0:
         raise ValueError(f"{name} {time!r} is negative: {wanted}")
     return found
+
+
+def _microseconds(time: object) -> int | None:
+    """Returns those of a timedelta, None for what is none."""
+    from datetime import timedelta  # here: it takes long to load, and most programs have none
+
+    return time // timedelta(microseconds=1) if isinstance(time, timedelta) else None

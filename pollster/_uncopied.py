@@ -1,6 +1,8 @@
 """`Uncopied`: what stands for something that there is once."""
 
-from typing import NoReturn
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["Uncopied"]
 
@@ -10,7 +12,7 @@ class Uncopied:
 
     __slots__ = ()
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce__(self) -> "NoReturn":
         raise TypeError(
             f"{self!r} can't be copied or pickled: pass on the object itself, or make another"
         )

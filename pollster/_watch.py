@@ -6,8 +6,6 @@ user's: the kernel's side of it is `watches.h`.
 
 import errno
 import os
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
 
 from pollster import backend as backends
 from pollster._uncopied import Uncopied
@@ -17,7 +15,11 @@ from pollster.interest import Interest
 from pollster.token import Token
 from pollster.trigger import Trigger
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
+
     from pollster.backend.selector import Selector
     from pollster.registry import Registry
 
@@ -44,7 +46,7 @@ class Watch(_python.Watch, Uncopied):
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
 
-    def _open(self, watch: Any) -> None:
+    def _open(self, watch: "Any") -> None:
         """Keeps what was opened; raises where nothing was."""
         if not watch:
             raise self._not_opened(self._ffi.errno)
@@ -120,23 +122,27 @@ class Watch(_python.Watch, Uncopied):
         change.trigger = how = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         selector.promise()
         code = self._lib.watch_apply(self._watch, selector.handle, change)
+        self._note(selector, change, what == _REGISTER and code == 0)
+        log = selector.log
+        if log:
+            log.changed(what, self, -1, change.token, 1, how, -code, change.gone.index > 0)
+        if code == -errno.ESHUTDOWN:
+            raise selector.failure(errno.ESHUTDOWN, "")
+        if code:
+            raise self._failure(-code)
+
+    def _note(self, selector: "Selector", change: "Any", registered: bool) -> None:
+        """Has the Poll know what was done, or undoes it: by itself, as that of a `Waker`."""
         try:
             gone, made = change.gone, change.made
             self._place = (selector, made.index, made.generation) if made.index else None
             selector.forget(gone.index, gone.generation)
             selector.keep(made.index, made.generation, self, change.token)
         except BaseException:  # no memory, or a signal's handler
-            if what == _REGISTER and code == 0:
+            if registered:
                 change.what = _DEREGISTER
                 self._lib.watch_apply(self._watch, selector.handle, change)
             raise
-        log = selector.log
-        if log:
-            log.changed(what, self, -1, change.token, 1, how, -code, gone.index > 0)
-        if code == -errno.ESHUTDOWN:
-            raise selector.failure(errno.ESHUTDOWN, "")
-        if code:
-            raise self._failure(-code)
 
     def _failure(self, number: int) -> Exception:
         """Returns the exception for an errno of using it."""
@@ -179,14 +185,14 @@ class Watch(_python.Watch, Uncopied):
             if log and not selector.closed:
                 log.say("deregistered %r, which is closed", self)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         self.close()
 

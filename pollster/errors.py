@@ -2,12 +2,15 @@
 
 import errno
 import os
-from collections.abc import Sequence
-from typing import Any, Self, cast
 
 from pollster.backend import _python
 from pollster.backend.selector import Selector
 from pollster.token import Token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
 
 __all__ = ["AlreadyRegisteredError", "BatchError", "NotRegisteredError"]
 
@@ -42,9 +45,9 @@ class BatchError(ExceptionGroup[Exception]):
     (None, None)
     """
 
-    failures: tuple[tuple[Any, Exception], ...]
+    failures: "tuple[tuple[Any, Exception], ...]"
 
-    def __new__(cls, failures: Sequence[tuple[Any, Exception]]) -> Self:
+    def __new__(cls, failures: "Sequence[tuple[Any, Exception]]") -> "Self":
         """Makes the group of these errors."""
         some = "1 change" if len(failures) == 1 else f"{len(failures):,} changes"
         group = super().__new__(
@@ -53,10 +56,10 @@ class BatchError(ExceptionGroup[Exception]):
         group.failures = tuple(failures)
         return group
 
-    def __init__(self, failures: Sequence[tuple[Any, Exception]]) -> None:
+    def __init__(self, failures: "Sequence[tuple[Any, Exception]]") -> None:
         super().__init__(self.message, self.exceptions)
 
-    def derive(self, excs: Sequence[Any], /) -> Any:
+    def derive(self, excs: "Sequence[Any]", /) -> "Any":
         """Makes the group of some of these errors, for `except*`."""
         chosen = {id(error) for error in excs}
         return BatchError([failure for failure in self.failures if id(failure[1]) in chosen])
@@ -68,7 +71,9 @@ def failure(selector: Selector, number: int, source: object, fd: int, change: st
     Parameters: `change`, what was to be done: "register", "pause" and so on.
     """
     if isinstance(source, _python.Timer):
-        return cast(Exception, cast(Any, source)._refused(selector, number, change))
+        timer: Any = source
+        refused: Exception = timer._refused(selector, number, change)
+        return refused
     name = f"fd {fd}" if isinstance(source, int) else f"fd {fd} of {source!r}"
     if number in (errno.ESHUTDOWN, errno.ECHILD):
         return selector.failure(number, name)

@@ -1,12 +1,16 @@
 """`Events`: the reusable batch that a poll fills."""
 
 from operator import index
-from typing import SupportsIndex, overload
 
 from pollster._uncopied import Uncopied
 from pollster.backend._python import Ready
 from pollster.event import Event
-from pollster.raw import RawEvent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import SupportsIndex, overload
+
+    from pollster.raw import RawEvent
 
 __all__ = ["Events"]
 
@@ -32,7 +36,7 @@ class Events(Ready, Uncopied):
 
     __slots__ = ()
 
-    def __init__(self, capacity: SupportsIndex = 1024) -> None:
+    def __init__(self, capacity: "SupportsIndex" = 1024) -> None:
         room = index(capacity)
         if not 1 <= room <= _CAPACITY_MAX:
             raise ValueError(
@@ -45,22 +49,27 @@ class Events(Ready, Uncopied):
         """How many ready sources one poll reports at most."""
         return self._capacity
 
-    @overload
-    def __getitem__(self, position: SupportsIndex) -> Event: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[Event]: ...
-    def __getitem__(self, position: SupportsIndex | slice) -> Event | list[Event]:
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, position: SupportsIndex) -> Event: ...
+        @overload
+        def __getitem__(self, position: slice) -> list[Event]: ...
+
+    def __getitem__(self, position: "SupportsIndex | slice") -> Event | list[Event]:
         return list(iter(self))[position]
 
     def clear(self) -> None:
         """Drops what the last poll found; the sources report again as their triggers say."""
         self._clear()
 
-    def raw(self) -> tuple[RawEvent, ...]:
+    def raw(self) -> "tuple[RawEvent, ...]":
         """Returns what the kernel handed over in the last poll, field by field.
 
         kqueue has an entry for each direction of a source. Valid until the next poll.
         """
+        from pollster.raw import RawEvent
+
         entries: list[RawEvent] = []
         while fields := self._raw(len(entries)):
             numbers = {name: number for _, name, number, _ in fields}

@@ -1,10 +1,7 @@
 """`Poll`: one kernel queue, and the wait for its events."""
 
-from datetime import timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
-
 from pollster import backend as backends
+from pollster._descriptors import ReadableOnly
 from pollster._elsewhere import Elsewhere
 from pollster._observer import observe
 from pollster._uncopied import Uncopied
@@ -13,8 +10,13 @@ from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.events import Events
 from pollster.registry import Registry
-from pollster.source import ReadableOnly
 from pollster.stats import Stats
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Self
 
 __all__ = ["Poll"]
 
@@ -70,7 +72,7 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
 
     @in_c
     def poll(
-        self, events: Events | None = None, timeout: float | timedelta | None = None
+        self, events: Events | None = None, timeout: "float | timedelta | None" = None
     ) -> Events:
         """Waits until a registered source is ready, and returns what is.
 
@@ -145,7 +147,7 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         if hasattr(self, "_selector"):
             self._selector.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         self._selector.check()
         return self
 
@@ -153,7 +155,7 @@ class Poll(_python.Poll, ReadableOnly, Uncopied):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         self.close()
 

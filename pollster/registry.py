@@ -4,12 +4,10 @@ All registering goes through here, and so do its errors. It does not wait and kn
 """
 
 import errno
-import warnings
-from collections.abc import Callable, Iterator
+from collections import namedtuple
 from enum import Enum
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, SupportsIndex, cast
 
+from pollster._descriptors import ReadableOnly, descriptor_of
 from pollster._elsewhere import Elsewhere
 from pollster._uncopied import Uncopied
 from pollster.backend import _python
@@ -17,9 +15,16 @@ from pollster.backend._python import in_c
 from pollster.backend.selector import Selector
 from pollster.errors import BatchError, NotRegisteredError, done, failure
 from pollster.interest import Interest, interests
-from pollster.source import ReadableOnly, SourceLike, descriptor_of
 from pollster.token import Token
 from pollster.trigger import Trigger, triggers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any, NamedTuple, NoReturn, Self
+
+    from pollster.source import SourceLike
 
 __all__ = ["Batch", "Registration", "Registry"]
 
@@ -29,11 +34,15 @@ CHANGES = ("register", "reregister", "deregister", "pause", "resume")  # as sele
 REGISTER, REREGISTER, DEREGISTER, PAUSE, RESUME = range(5)
 
 
-class _Fields(NamedTuple):
-    source: Any
-    token: Token
-    interest: Interest
-    trigger: Trigger
+if TYPE_CHECKING:
+
+    class _Fields(NamedTuple):
+        source: Any
+        token: Token
+        interest: Interest
+        trigger: Trigger
+else:
+    _Fields = namedtuple("_Fields", "source token interest trigger")  # noqa: PYI024
 
 
 class Registration(_Fields):
@@ -60,13 +69,13 @@ class Registration(_Fields):
 
     def __new__(
         cls,
-        source: Any,
+        source: "Any",
         token: Token,
         interest: Interest,
         trigger: Trigger,
         paused: bool = False,
         armed: bool = True,
-    ) -> Self:
+    ) -> "Self":
         """Makes one; a program gets them by iteration."""
         made = super().__new__(cls, source, token, interest, trigger)
         made.paused = paused
@@ -106,7 +115,7 @@ class Registry(_python.Registry, Uncopied):
     @in_c
     def register(
         self,
-        source: SourceLike,
+        source: "SourceLike",
         token: int,
         interest: Interest,
         trigger: Trigger = _LEVEL,
@@ -137,7 +146,7 @@ class Registry(_python.Registry, Uncopied):
     @in_c
     def reregister(
         self,
-        source: SourceLike,
+        source: "SourceLike",
         token: int,
         interest: Interest,
         trigger: Trigger | None = None,
@@ -169,7 +178,7 @@ class Registry(_python.Registry, Uncopied):
         self._look_closer(REREGISTER, source, token, interest, trigger)
 
     @in_c
-    def deregister(self, source: SourceLike) -> None:
+    def deregister(self, source: "SourceLike") -> None:
         """Stops watching a source: once this returns, none of its events is delivered.
 
         Deregister before closing. A source that was closed first can still be deregistered.
@@ -194,7 +203,7 @@ class Registry(_python.Registry, Uncopied):
         self._look_closer(DEREGISTER, source)
 
     @in_c
-    def pause(self, source: SourceLike) -> None:
+    def pause(self, source: "SourceLike") -> None:
         """Reports nothing of a source any more, until `resume`: for back-pressure.
 
         It stays registered, with its token, interest and trigger. Once this returns none of its
@@ -227,7 +236,7 @@ class Registry(_python.Registry, Uncopied):
         self._look_closer(PAUSE, source)
 
     @in_c
-    def resume(self, source: SourceLike) -> None:
+    def resume(self, source: "SourceLike") -> None:
         """Arms a source again as it was registered, after `pause` or the event of a one-shot.
 
         What is ready now is reported, also with `EDGE`, as after `reregister`.
@@ -269,7 +278,7 @@ class Registry(_python.Registry, Uncopied):
         """
         return Batch(self._selector)
 
-    def __iter__(self) -> Iterator[Registration]:
+    def __iter__(self) -> "Iterator[Registration]":
         self._selector.check()
         found = [self._registration(*each) for each in self._selector.registered()]
         return iter([one for one in found if one])
@@ -280,10 +289,10 @@ class Registry(_python.Registry, Uncopied):
     def __bool__(self) -> bool:
         return True  # `registry or another` asks for None, not for how many it has
 
-    def __contains__(self, source: SourceLike) -> bool:
+    def __contains__(self, source: "SourceLike") -> bool:
         return self.find(source) is not None
 
-    def find(self, source: SourceLike) -> Registration | None:
+    def find(self, source: "SourceLike") -> Registration | None:
         """Returns the registration of a source, or None; `source in registry` asks the same.
 
         It is found by its descriptor, as `deregister` does, and where it has none as the object
@@ -336,7 +345,7 @@ class Registry(_python.Registry, Uncopied):
             state = f"fd {fd}, {len(self):,} registered"
         return f"<{type(self).__name__} of a Poll: {selector.name}, {state}>"
 
-    def _look_closer(self, what: int, source: SourceLike, *how: Any) -> None:
+    def _look_closer(self, what: int, source: "SourceLike", *how: "Any") -> None:
         """Makes a change whose arguments are not the plain ones, or says what is wrong with them.
 
         Parameters: `how`, token, interest and trigger; nothing but for REGISTER and REREGISTER.
@@ -363,7 +372,7 @@ class Registry(_python.Registry, Uncopied):
         if number:
             self._refuse(number, source, fd, what)
 
-    def _refuse(self, number: int, source: SourceLike, fd: int, what: int) -> NoReturn:
+    def _refuse(self, number: int, source: "SourceLike", fd: int, what: int) -> "NoReturn":
         """Raises what an errno means; backend/python/methods.c calls it, too."""
         raise failure(self._selector, number, source, fd, CHANGES[what])
 
@@ -419,13 +428,13 @@ class Batch(Registry):
         self._selector = selector
         self._begin(selector, True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         self._selector.check()
         if not self._gather():
             raise RuntimeError(f"{self!r} is open already: make another one for another block")
         return self
 
-    def batch(self) -> NoReturn:
+    def batch(self) -> "NoReturn":
         """Raises `RuntimeError`: a batch in a batch would make its changes before this one."""
         raise RuntimeError(
             "a batch in a batch would make its changes before those around it: "
@@ -436,7 +445,7 @@ class Batch(Registry):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         if error is not None:
             self._drop()
@@ -451,6 +460,8 @@ class Batch(Registry):
     def __del__(self) -> None:
         if dropped := self._drop():
             changes = "1 change" if dropped == 1 else f"{dropped:,} changes"
+            import warnings
+
             warnings.warn(
                 f"a batch was let go before its block ended: {changes} will not be made",
                 ResourceWarning,
@@ -460,7 +471,7 @@ class Batch(Registry):
 
 
 def _fit(
-    what: int, token: object, interest: object, trigger: object
+    what: int, token: int, interest: "Any", trigger: "Any"
 ) -> tuple[Token, Interest, Trigger | None]:
     """Returns them as the contract wants them; raises what is wrong with any of them."""
     if not _is_in(interests, interest):
@@ -471,9 +482,9 @@ def _fit(
         raise ValueError("interest is empty: name READABLE, WRITABLE or PRIORITY, or deregister()")
     if not _is_in(triggers, trigger) and (trigger is not None or what != REREGISTER):
         raise TypeError(f"trigger must be a Trigger, such as Trigger.EDGE; not {_shown(trigger)}")
-    if not isinstance(token, SupportsIndex):
+    if not hasattr(type(token), "__index__"):
         raise TypeError(f"token must be a Token or an integer, not {token!r}")
-    return Token(token), cast(Interest, interest), cast(Trigger | None, trigger)
+    return Token(token), interest, trigger
 
 
 def _is_in(known: tuple[object, ...], one: object) -> bool:
@@ -492,11 +503,11 @@ def _shown(argument: object) -> str:
     return object.__repr__(argument) if isinstance(argument, Enum) else repr(argument)
 
 
-def _own_method(source: object, name: str) -> Callable[..., None]:
+def _own_method(source: object, name: str) -> "Callable[..., None]":
     """Returns the method of a source that registers itself; a Registry only looks like one."""
     if isinstance(source, Registry):
         raise TypeError(f"{source!r} is no source: register its Poll")
-    method = getattr(source, name, None)
+    method: Callable[..., None] | None = getattr(source, name, None)
     if method is None:
         raise TypeError(f"{source!r} can't be {done(name)}: it has no {name}() of its own")
-    return cast(Callable[..., None], method)
+    return method

@@ -2,7 +2,6 @@
 
 import signal
 from collections import Counter
-from typing import SupportsIndex
 
 from pollster._watch import Watch
 
@@ -74,7 +73,7 @@ class Signals(Watch):
 
 
 def _number_of(number: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
+    if isinstance(number, bool) or not hasattr(type(number), "__index__"):
         raise TypeError(f"a signal is a number such as signal.SIGTERM, not {number!r}")
     number = number.__index__()
     if number not in signal.valid_signals():

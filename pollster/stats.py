@@ -1,11 +1,42 @@
 """`Stats`: what a Poll has done, in numbers."""
 
-from typing import NamedTuple
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
 __all__ = ["Stats"]
 
 
-class Stats(NamedTuple):
+if TYPE_CHECKING:
+
+    class _Fields(NamedTuple):
+        polls: int
+        timeouts: int
+        interrupts: int
+        events: int
+        stale: int
+        wakes_asked: int
+        wakes_told: int
+        waits: int
+        changes: int
+        ghosts: int
+        moves: int
+        registrations: int
+        registrations_most: int
+        timers: int
+        hung_pipes: int
+
+else:
+    _Fields = namedtuple(  # noqa: PYI024
+        "_Fields",
+        "polls timeouts interrupts events stale wakes_asked wakes_told waits changes ghosts "
+        "moves registrations registrations_most timers hung_pipes",
+    )
+
+
+class Stats(_Fields):
     """What a Poll has done since it was opened, and what it has now; see `Poll.stats()`.
 
     Two of them subtract: `after - before` is what was done between, in the same fields.
@@ -30,21 +61,7 @@ class Stats(NamedTuple):
     (1, 1, 1, 1, 1)
     """
 
-    polls: int
-    timeouts: int
-    interrupts: int
-    events: int
-    stale: int
-    wakes_asked: int
-    wakes_told: int
-    waits: int
-    changes: int
-    ghosts: int
-    moves: int
-    registrations: int
-    registrations_most: int
-    timers: int
-    hung_pipes: int
+    __slots__ = ()
 
     def __sub__(self, before: "Stats") -> "Stats":
         if not isinstance(before, Stats):

@@ -1,7 +1,6 @@
 """`Timer`: deadlines, as sources. How a Poll keeps thousands of them is the back end's."""
 
 import errno
-from typing import final
 
 # What C imports: by a plain statement, which programs that pack others look for.
 from pollster import _timeout  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -13,6 +12,15 @@ from pollster.interest import Interest
 from pollster.registry import Registry
 from pollster.token import Token
 from pollster.trigger import Trigger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import final
+else:
+
+    def final(kind: type) -> type:
+        return kind
+
 
 __all__ = ["Timer"]
 

@@ -1,7 +1,10 @@
 """`Token`: the user's name for a registration."""
 
 from operator import index
-from typing import Self, SupportsIndex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self, SupportsIndex
 
 __all__ = ["Token"]
 
@@ -25,7 +28,7 @@ class Token(int):
 
     __slots__ = ()
 
-    def __new__(cls, value: SupportsIndex) -> Self:
+    def __new__(cls, value: "SupportsIndex") -> "Self":
         """Checks the range."""
         number = index(value)
         if not 0 <= number < _LIMIT:

@@ -1,7 +1,10 @@
 """`Trigger`: when a registration reports its readiness."""
 
 from enum import Enum
-from typing import Never
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Never
 
 __all__ = ["Trigger", "triggers"]
 
@@ -25,7 +28,7 @@ class Trigger(Enum):
     ONESHOT = 2
     EDGE_ONESHOT = 3
 
-    def __or__(self, other: Never) -> Never:
+    def __or__(self, other: "Never") -> "Never":
         raise TypeError(
             f"{self} combines with nothing: the trigger is the fourth argument, "
             "register(source, token, interest, trigger); "

@@ -1,14 +1,17 @@
 """`Waker`: ends another thread's wait."""
 
 import errno
-from collections.abc import Callable
-from typing import Any
 
 from pollster._uncopied import Uncopied
 from pollster.backend.selector import Selector
 from pollster.errors import NotRegisteredError
 from pollster.registry import Registry
 from pollster.token import Token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["Waker"]
 
@@ -124,7 +127,7 @@ class Waker(Uncopied):
         """
         self._change(registry, self._selector.lib.waker_resume, "resumed")
 
-    def _change(self, registry: Registry, change: Callable[[Any], int], what: str) -> None:
+    def _change(self, registry: Registry, change: "Callable[[Any], int]", what: str) -> None:
         if registry._selector is not self._selector:
             raise self._error(errno.ENOENT)
         self._selector.promise()

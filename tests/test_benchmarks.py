@@ -68,6 +68,12 @@ def test_the_end_of_a_child_is_compared_with_asyncio():
     assert "| have waited for a child, after it ended " in printed.stdout
 
 
+def test_the_import_is_compared_with_asyncio():
+    printed = run("benchmarks", "import", "--rounds", 1, "--processes", 1)
+    assert printed.returncode == 0, printed.stderr
+    assert "| import it, where socket is imported " in printed.stdout
+
+
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="not installed: wrk")
 def test_http_servers_are_compared():
     printed = run("benchmarks", "http", "--rounds", 1, "--processes", 1)

@@ -97,6 +97,27 @@ assert not [name for name in sys.modules if name.partition(".")[0] == "pollster"
     )
 
 
+def test_a_copy_whose_place_is_taken_loads_nothing_of_the_other(backend) -> None:
+    run(
+        """
+import pollster as first
+first.Timer
+purge()
+for second in (None, __import__("pollster")):
+    assert first.Timer.__module__ == "pollster.timer"
+    try:
+        first.Slab
+    except AttributeError as error:
+        assert "Slab of this pollster was not loaded" in str(error), error
+    else:
+        raise AssertionError("whose is it?")
+assert second.Timer is not first.Timer
+check(second, backend)
+""",
+        backend,
+    )
+
+
 def test_what_is_another_copys_is_refused_by_name(backend) -> None:
     """Found with two copies: a Timer and the other's Registry called each other without end."""
     run(

@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+import pollster
 from pollster import Batch, Events, Interest, Poll, Registry, SourceLike, Token, Trigger
 from pollster.backend._python import in_c
 
@@ -27,11 +28,15 @@ def test_its_signature_is_the_functions(method) -> None:
     assert inspect.isfunction(written)
     assert inspect.signature(method) == inspect.signature(written)
     assert inspect.isroutine(method)
-    assert typing.get_type_hints(method)["return"] in (Events, type(None))
+    names = {**vars(pollster), "SourceLike": SourceLike, "timedelta": timedelta}
+    assert typing.get_type_hints(method, names)["return"] in (Events, type(None))
 
 
 def test_a_signature_has_names_annotations_and_real_defaults(poll) -> None:
     parameters = inspect.signature(Registry.register).parameters
+    assert str(parameters["interest"]) == "interest: pollster.interest.Interest"
+    names = {"SourceLike": SourceLike}
+    parameters = inspect.signature(Registry.register, locals=names, eval_str=True).parameters
     assert [*parameters] == ["self", "source", "token", "interest", "trigger"]
     assert parameters["source"].annotation == SourceLike
     assert parameters["interest"].annotation is Interest

@@ -1,15 +1,23 @@
 """`Poll.stats()`: what was done is counted, once, where it happens."""
 
+import inspect
 import os
+import re
 import signal
 import threading
 
 import pytest
 from children import in_child
 
+import pollster.stats
 from pollster import Interest, Poll, Stats, Timer, Token, Waker
 
 R, W = Interest.READABLE, Interest.WRITABLE
+
+
+def test_checkers_know_the_fields_that_there_are() -> None:
+    fields = re.findall(r"^ {8}(\w+): int$", inspect.getsource(pollster.stats), re.MULTILINE)
+    assert [*Stats._fields] == fields
 
 
 def test_a_new_poll_has_done_nothing(poll) -> None:

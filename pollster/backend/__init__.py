@@ -6,9 +6,11 @@ platform.
 """
 
 import os
-from contextlib import suppress
 from functools import cache
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 try:  # what every back end needs: so that one learns why it is not here
     import _cffi_backend  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -59,43 +61,47 @@ def resolve(name: str | None) -> str:
     return name
 
 
-def load(name: str) -> Any:
+def load(name: str) -> "Any":
     """Returns a back end: a module with cffi's `ffi` and `lib`, as selector.h declares them."""
     return _built()[name]
 
 
-def address(module: Any, pointer: Any) -> int:
+def address(module: "Any", pointer: "Any") -> int:
     """Returns where a pointer of a back end leads to, as `_python` wants to be told."""
     return int(module.ffi.cast("uintptr_t", pointer))
 
 
-def functions(module: Any) -> int:
+def functions(module: "Any") -> int:
     """Returns the address of a back end's functions: see `selector_calls` in selector.h."""
     return address(module, module.lib.selector_functions())
 
 
 @cache
-def _built() -> dict[str, Any]:
+def _built() -> "dict[str, Any]":
     """Imports the back ends that are built here; returns them by name, in the order of NAMES.
 
     By plain statements, which programs that pack others look for. And not again for each Poll: a
     later import may be that of another copy of pollster, or give none.
     """
     found: dict[str, Any] = {}
-    with suppress(ModuleNotFoundError):
+    try:
         import pollster.backend._epoll as epoll
 
         found["epoll"] = epoll
-    with suppress(ModuleNotFoundError):
+    except ModuleNotFoundError:
+        pass
+    try:
         import pollster.backend._kqueue as kqueue
 
         found["kqueue"] = kqueue
+    except ModuleNotFoundError:
+        pass
     for module in found.values():
         _realize(module.ffi, module.lib)
     return found
 
 
-def _realize(ffi: Any, lib: Any) -> None:
+def _realize(ffi: "Any", lib: "Any") -> None:
     """Has cffi make its objects for all that a back end declares, while nobody else can.
 
     It makes each when it is first asked for. What Python runs in between (a finalizer, another
@@ -107,9 +113,11 @@ def _realize(ffi: Any, lib: Any) -> None:
             ffi.typeof(value)
     for name in (name for kind in ffi.list_types() for name in kind):
         made = ffi.typeof(name)
-        with suppress(ffi.error):  # one of C's own, whose members cffi does not know
+        try:
             ffi.sizeof(made)
             _ = made.kind == "struct" and made.fields
+        except ffi.error:  # one of C's own, whose members cffi does not know
+            pass
     for name in TYPES:
         ffi.typeof(name)
 

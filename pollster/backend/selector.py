@@ -7,10 +7,13 @@ from there: it is good as long as this object is held. It does not know what its
 
 import errno
 import os
-from typing import Any
 
 from pollster import backend
 from pollster.backend import _python
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Selector"]
 
@@ -95,7 +98,7 @@ class Selector(_python.Selector):
         index: int = self.lib.selector_find(self.handle, fd)
         return max(0, index)
 
-    def view(self, index: int) -> Any:
+    def view(self, index: int) -> "Any":
         """Returns the `registration_view` of what is registered at an index, or None."""
         view = self.ffi.new("registration_view *")
         return view if self.lib.selector_view(self.handle, index, view) == 0 else None

@@ -2,6 +2,7 @@
 
 import socket
 
+import pollster
 from pollster import Poll, Registration, Slab, Token
 
 ours, peer = socket.socketpair()
@@ -26,3 +27,6 @@ with Poll() as poll:
     registry.find("ours")  # refused
     print(registry.find(ours).token)  # refused
     poll.poll(1.0)  # refused
+
+pollster.Timer.after(1.0)
+pollster.Timers.after(1.0)  # refused

@@ -158,8 +158,8 @@ PyObject *registry_change(PyObject *object, PyObject *const *arguments, Py_ssize
 int add_methods(module_state *state) {
     state->interests = imported("pollster.interest", "interests");
     state->triggers = imported("pollster.trigger", "triggers");
-    state->plain_types = imported("pollster.source", "plain_types");
-    state->socket_types = imported("pollster.source", "socket_types");
+    state->plain_types = imported("pollster._descriptors", "plain_types");
+    state->socket_types = imported("pollster._descriptors", "socket_types");
     state->fileno = PyUnicode_InternFromString("fileno");
     bool known = state->interests && state->triggers && state->plain_types && state->socket_types &&
                  state->fileno;

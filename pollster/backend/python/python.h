@@ -60,7 +60,7 @@ typedef struct {
     PyObject *registry_type, *timer_type, *method_type;
     PyObject *token_type;
     PyObject *interests, *triggers;                  /* tuples: each at its number */
-    PyObject *plain_types, *socket_types;            /* sets: see descriptor_of in source.py */
+    PyObject *plain_types, *socket_types;            /* sets: see _descriptors.py */
     PyObject *fileno, *events, *timeout;             /* names */
     PyObject *nanoseconds, *delay, *period, *moment; /* functions: for times that are not plain */
     PyObject *bound_method, *update_wrapper;         /* of types and functools */
