@@ -296,8 +296,9 @@ class Registry(_python.Registry, Uncopied):
         """Returns the registration of a source, or None; `source in registry` asks the same.
 
         It is found by its descriptor, as `deregister` does, and where it has none as the object
-        that it is. The kernel is not asked: a source that was closed is found until its end is
-        noticed. Raises `TypeError` for what is no source; a Token is none.
+        that it is. An object that registers others is not there itself, but these are. The kernel
+        is not asked: a source that was closed is found until its end is noticed. Raises `TypeError`
+        for what is no source; a Token is none.
 
         >>> import os
         >>> from pollster import Interest, Poll, Timer, Token

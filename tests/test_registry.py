@@ -220,6 +220,25 @@ def test_what_is_registered_is_counted_and_found(poll, fds, unix_pair) -> None:
     inner.close()
 
 
+def test_an_object_that_registers_others_is_not_there_itself(poll, unix_pair) -> None:
+    class Both:
+        def register(self, registry, *how) -> None:
+            for end in unix_pair:
+                registry.register(end, *how)
+
+        def reregister(self, registry, *how) -> None:
+            raise AssertionError("nobody asks")
+
+        def deregister(self, registry) -> None:
+            raise AssertionError("nobody asks")
+
+    both = Both()
+    poll.registry.register(both, Token(1), R)
+    assert both not in poll.registry
+    assert all(end in poll.registry for end in unix_pair)
+    assert len(poll.registry) == 2
+
+
 @pytest.mark.parametrize("trigger", EVERY_TRIGGER)
 @pytest.mark.parametrize("once", [False, True])
 def test_a_timer_is_armed_unless_it_is_paused(poll, trigger, once) -> None:

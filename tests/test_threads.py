@@ -7,6 +7,7 @@ whichever was first. None waits for a time to pass.
 import contextlib
 import gc
 import itertools
+import os
 import socket
 import sys
 import threading
@@ -310,6 +311,22 @@ def test_nothing_is_lost_that_other_threads_register(poll, pairs, trigger, batch
         register(range(30, 60)),
         stopping(pollers, wait),
     )
+
+
+def test_a_pipe_can_be_deregistered_while_others_hear_of_its_end(poll) -> None:
+    pollers = Pollers(poll, lambda _: None)
+
+    def hang_up() -> None:
+        for turn in range(2000):
+            reader, writer = os.pipe()
+            poll.registry.register(writer, Token(turn), W, EDGE)
+            os.close(reader)
+            for _ in range(turn % 400):
+                pass  # so that the others come to each point of it
+            poll.registry.deregister(writer)
+            os.close(writer)
+
+    run(pollers.work, pollers.work, stopping(pollers, hang_up))
 
 
 def test_every_wake_is_followed_by_an_event(poll) -> None:

@@ -204,7 +204,7 @@ def layers(traces: dict[str, Trace]) -> str:
     picture.text(455, 250, "one number of 64 bits for each source", "dim small")
     layer(262, "the batch", "Events", epoll["told"], "one")
     picture.arrow(445, 306, 338)
-    picture.text(455, 326, "if it is still registered when the loop comes to it", "dim small")
+    picture.text(455, 326, "if it is still registered by then", "dim small")
     layer(
         338,
         "your loop",

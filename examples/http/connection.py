@@ -16,6 +16,7 @@ STEPS = 16  # that it takes before the others have their turn
 CHUNK = 1 << 16  # bytes that wait to be sent until no more are made
 RECEIVE = 1 << 14  # bytes at once
 LINGER = 1 << 20  # bytes that are dropped, so that they do not reset what was answered
+LAST = (b"connection", b"close")
 END, GO_ON = h11.EndOfMessage(), h11.InformationalResponse(status_code=100, headers=[])
 
 
@@ -161,8 +162,8 @@ class Connection:
 
     def _answer(self, it: Answer) -> None:
         head = it.head
-        if self._server.stopping:
-            headers = [*head.headers, (b"connection", b"close")]
+        if self._server.stopping and LAST not in head.headers:
+            headers = [*head.headers, LAST]
             head = h11.Response(status_code=head.status_code, headers=headers, reason=head.reason)
         self._out += self._h11.send(head)
         self._file, self._left = it.file, it.left

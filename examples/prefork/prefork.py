@@ -56,8 +56,6 @@ class Prefork:
         while self._workers or not self._stopping:
             for event in self._poll.poll():
                 self._callbacks[event.token]()
-        for listener in self.listeners:
-            listener.close()
 
     def ready(self, worker: Worker) -> None:
         """Has the one that was there before finish, now that another serves its listener."""
@@ -140,6 +138,8 @@ class Prefork:
             for worker in self._workers:
                 worker.kill() if self._stopping else worker.stop()
             self._stopping = True
+            for listener in self.listeners:  # who comes is refused once the workers have closed it
+                listener.close()
 
     def _say(self, text: str) -> None:
         print(text, flush=True)

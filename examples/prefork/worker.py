@@ -11,7 +11,7 @@ from pollster import Process, Timer
 if TYPE_CHECKING:
     from prefork import Prefork
 
-READY = 10.0  # seconds until it has to have said so
+READY = 30.0  # seconds until it has to have said so
 
 
 class Worker:

@@ -9,7 +9,7 @@ from typing import Any
 
 from case import EVERY_TRIGGER, LEVEL, Gate, case
 from children import in_child
-from gates import FIFO_ENDS_OF_MACOS
+from gates import FIFO_ENDS_OF_MACOS, NO_PRIORITY
 from sources import READABLE_KINDS, SOCKETS, STREAMS, UNIX
 from world import BOTH, READABLE, WRITABLE, WRITE_CLOSED, R, W, World, batch_of
 
@@ -290,9 +290,9 @@ def priority_is_left_out(world: World) -> None:
     kinds=("tcp4",),
     gates=(
         Gate(
-            ("kqueue",),
-            "no filter for out-of-band data: the change is refused, the others are made",
-            "kevent(2)",
+            NO_PRIORITY.where,
+            "no filter tells of out-of-band data: the change is refused, the others are made",
+            NO_PRIORITY.source,
             priority_is_left_out,
         ),
     ),

@@ -7,6 +7,7 @@ import struct
 import sys
 
 from case import EVERY_TRIGGER, Gate, case
+from gates import NO_PRIORITY
 from sources import DATAGRAMS, TCP, WAIT, SocketEnd
 from world import BOTH, ERROR, GONE, READABLE, WRITABLE, NotHere, R, W, World
 
@@ -14,11 +15,10 @@ from pollster import Interest
 
 PRIORITY = Interest.PRIORITY
 QUEUE_OF_LINUX = Gate(
-    ("kqueue",),
+    ("Darwin", "FreeBSD", "NetBSD", "OpenBSD", "DragonFly"),
     "only Linux has an error queue that is told by the state of the socket",
     "ip(7), IP_RECVERR; docs.kernel.org/networking/timestamping.html",
 )
-NO_PRIORITY = Gate(("kqueue",), "not every kernel has PRIORITY", "kqueue(2)")
 SO_TIMESTAMPING = 37
 STAMPS = 1 << 1 | 1 << 4 | 1 << 7  # TX_SOFTWARE, SOFTWARE, OPT_ID of linux/net_tstamp.h
 

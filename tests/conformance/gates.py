@@ -20,6 +20,12 @@ FIFO_WRITERS_OF_NETBSD = Gate(
 )
 FIFO_WRITERS_OF_NETBSD_ALWAYS = replace(FIFO_WRITERS_OF_NETBSD, kinds=())
 
+NO_PRIORITY = Gate(
+    ("FreeBSD", "NetBSD"),
+    "no filter tells of out-of-band data",
+    "kqueue(2) of FreeBSD and NetBSD",
+)
+
 TERMINALS_OF_NETBSD = Gate(
     ("NetBSD",),
     "nothing tells that a terminal hung up",

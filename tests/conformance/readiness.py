@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from case import EDGE, LEVEL, Gate, case
+from case import EDGE, LEVEL, case
 from gates import FIFO_WRITERS_OF_NETBSD
 from sources import (
     BOUNDED,
@@ -26,8 +26,6 @@ from sources import (
     accepted,
 )
 from world import BOTH, READ_CLOSED, READABLE, WRITABLE, R, W, World
-
-from pollster import Interest, Token
 
 
 @case("R3", "a source with nothing to read is silent", kinds=READABLE_KINDS)
@@ -293,39 +291,3 @@ def _(world: World) -> None:
     peer.sock.send(b"x")
     assert select.select([ours], [], [], WAIT)[0]
     world.expect({1: READABLE})
-
-
-def priority_is_refused(world: World) -> None:
-    ours, _ = world.sockets()
-    with world.refused(OSError, errno.ENOTSUP, "PRIORITY", f"fd {ours.fileno()}"):
-        world.poll.registry.register(ours.sock, Token(1), R | Interest.PRIORITY)
-    assert list(world.poll.registry) == []
-    world.register(ours, 1, R)
-    with world.refused(OSError, errno.ENOTSUP, "PRIORITY"):
-        world.poll.registry.reregister(ours.sock, Token(2), Interest.PRIORITY)
-    world.expect({})
-
-
-@case(
-    "R15",
-    "out-of-band data is a priority event",
-    kinds=TCP,
-    gates=(
-        Gate(
-            ("kqueue",),
-            "register() says that this kernel has no PRIORITY",
-            "kqueue(2): no filter for it on FreeBSD and NetBSD",
-            priority_is_refused,
-        ),
-    ),
-)
-def _(world: World) -> None:
-    ours, peer = world.sockets()
-    world.register(ours, 1, R | Interest.PRIORITY)
-    world.expect({})
-    peer.send(b"!", socket.MSG_OOB)
-    assert select.select([], [], [ours], WAIT)[2]
-    world.expect({1: {"priority"}})
-    assert ours.sock.recv(1, socket.MSG_OOB) == b"!"
-    world.rearm()
-    world.expect({})

@@ -268,6 +268,24 @@ def _(world: World) -> None:
     change_a_broken_pipe(world, WRITE_CLOSED)
 
 
+@case("R2", "a read end whose writer is gone is changed and deregistered", kinds=PIPES)
+def _(world: World) -> None:
+    registry = world.poll.registry
+    reader, writer = world.one_way(world.kind)
+    writer.close()
+    for interest in (W, R | W):
+        for before in (R, W):
+            registry.register(reader.fd, Token(1), before, world.trigger)
+            registry.reregister(reader.fd, Token(2), interest, world.trigger)
+            registry.deregister(reader.fd)
+            with registry.batch() as batch:
+                batch.register(reader.fd, Token(1), before, world.trigger)
+            with registry.batch() as batch:
+                batch.reregister(reader.fd, Token(2), interest, world.trigger)
+                batch.deregister(reader.fd)
+    assert [*registry] == []
+
+
 @case("R2", "uvloop#712 registering leaves a descriptor's flags alone", kinds=WRITABLE_KINDS)
 def _(world: World) -> None:
     ours, _ = world.reader()

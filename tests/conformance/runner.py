@@ -16,6 +16,7 @@ import paths  # noqa: F401
 import pausing  # noqa: F401
 import pausing_own  # noqa: F401
 import pausing_together  # noqa: F401
+import priority  # noqa: F401
 import processes  # noqa: F401
 import readiness  # noqa: F401
 import registering  # noqa: F401

@@ -216,6 +216,22 @@ def _(world: World) -> None:
     world.expect({1: BOTH})
 
 
+@case("R4", "a disabled source that is ready anew wakes nobody", kinds=STREAMS, triggers=SHOTS)
+def _(world: World) -> None:
+    ours, peer = world.sockets()
+    outer = world.another_poll()
+    world.register(ours, 1, R)
+    world.register(world.poll, 9, R, LEVEL, outer)
+    for _ in range(2):
+        peer.send(b"x")
+        world.rearm()
+        world.expect({1: READABLE})
+        peer.send(b"y")
+        world.expect({}, poll=outer)
+        assert world.poll.poll(timeout=0).raw() == ()
+        ours.drain()
+
+
 @case("R4", "one-shot of one Poll does not disable the same source in another", kinds=TWO_WAY)
 def _(world: World) -> None:
     ours, peer = world.two_way()

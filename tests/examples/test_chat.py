@@ -175,7 +175,7 @@ class TestMany:
             try:
                 for count in range(number):
                     clients.append(connect(chat.address))
-                    if count % 500 == 0:  # the queue of those who wait is not endless
+                    if count % 100 == 0:  # the queue of those who wait is not endless
                         chat.wait_for_connections(count + 1)
                 chat.wait_for_connections(number)
                 for text in (b"one", b"two", b"three"):

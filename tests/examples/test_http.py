@@ -227,7 +227,7 @@ class TestRudeClients:
     def test_bytes_one_by_one_do_not_put_a_limit_off(
         self, start: Start, limit: str, begin: bytes
     ) -> None:
-        server = start(**{limit: 0.3})
+        server = start(linger=30, **{limit: 0.3})
         deadline = time.monotonic() + PATIENCE
         with connect(server.address) as client:
             client.sendall(begin)
@@ -242,10 +242,15 @@ class TestRudeClients:
 
     def test_who_says_nothing_is_let_go(self, start: Start) -> None:
         server = start(idle=0.1)
-        with connect(server.address) as new, connect(server.address) as old:
-            old.sendall(GET)
-            assert status(read_all(old)) == 200
+        with connect(server.address) as new:
             assert read_all(new) == b""
+        answered, deadline = b"", time.monotonic() + PATIENCE
+        while not answered:  # who is slow to ask is let go before
+            assert time.monotonic() < deadline
+            with connect(server.address) as old, contextlib.suppress(ConnectionError):
+                old.sendall(GET)
+                answered = read_all(old)
+        assert status(answered) == 200
         server.stop()
 
     def test_who_reads_nothing_is_let_go(self, start: Start) -> None:
@@ -337,12 +342,12 @@ class TestManyConnections:
             number = min(wanted, most - 200)
             if number < wanted:
                 print(f"{number:,} connections: RLIMIT_NOFILE allows no more")
-            server = start()
+            server = start(idle=1000)
             clients = []
             try:
                 for count in range(number):
                     clients.append(connect(server.address))
-                    if count % 500 == 0:  # the queue of those who wait is not endless
+                    if count % 100 == 0:  # the queue of those who wait is not endless
                         server.wait_for_connections(count + 1)
                 server.wait_for_connections(number)
                 for client in (clients[0], clients[number // 2], clients[-1]):
@@ -422,12 +427,12 @@ class TestStopping:
 
     @needs("wrk")
     def test_nothing_is_lost_under_load(self, start: Start) -> None:
-        server = start()
-        command = ["wrk", "-t1", "-c20", "-d1", f"{server.url}/a.txt"]
+        server = start(grace=30)
+        command = ["wrk", "-t1", "-c20", "-d2", f"{server.url}/a.txt"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
             server.wait_for_connections(20)
             before = server.figures()["events"]
-            while server.figures()["events"] < before + 500:
+            while load.poll() is None and server.figures()["events"] < before + 100:
                 pass
             server.stop()
             output, _ = load.communicate(timeout=PATIENCE)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -265,7 +266,7 @@ class TestConnecting:
         for _ in range(50):
             now = proxy.figures()
         assert now["connections"] == 6
-        assert now["polls"] - before["polls"] <= asked + 50 + 40
+        assert now["polls"] - before["polls"] <= asked + 50 + 100
         for number, client in enumerate(clients):
             client.sendall(b"%d" % number)
             client.shutdown(socket.SHUT_WR)
@@ -287,9 +288,11 @@ class TestStopping:
         client, server = pair(proxy, listener)
         with client, server:
             proxy.signal(signal.SIGTERM)
+            deadline = time.monotonic() + PATIENCE
             with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
-                while True:
+                while time.monotonic() < deadline:
                     connect(proxy.address).close()
+                pytest.fail("it goes on taking connections")
             client.sendall(b"x")
             assert server.recv(10) == b"x"
         listener.close()  # which resets those who were taken and never answered

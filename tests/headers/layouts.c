@@ -65,10 +65,14 @@ _Static_assert(offsetof(struct pidfd_info, exit_code) == 60, "the exit code");
 #elif defined(__OpenBSD__)
 #define EXPECTED_SIZE 32
 #define EXPECTED_USER -10
+#define EXPECTED_EXCEPT -9
+#define EXPECTED_OOB 4
 #define EXPECTED_NSECONDS 3
 #elif defined(__APPLE__)
 #define EXPECTED_SIZE 32
 #define EXPECTED_USER -10
+#define EXPECTED_EXCEPT -15
+#define EXPECTED_OOB 2
 #define EXPECTED_NSECONDS 4
 #else
 #error "nothing is written down of this system: add its row"
@@ -141,6 +145,12 @@ VALUE(EVFILT_PROC, EXPECTED_PROC);
 VALUE(EVFILT_SIGNAL, EXPECTED_SIGNAL);
 VALUE(EVFILT_TIMER, EXPECTED_TIMER);
 VALUE(EVFILT_USER, EXPECTED_USER);
+#ifdef EXPECTED_EXCEPT
+VALUE(EVFILT_EXCEPT, EXPECTED_EXCEPT);
+VALUE(NOTE_OOB, EXPECTED_OOB);
+#elif defined(EVFILT_EXCEPT) && !defined(KQUEUE_OF_THE_TESTS)
+#error "this system has got EVFILT_EXCEPT: see quirk_tells_priority"
+#endif
 VALUE(EV_ADD, 1);
 VALUE(EV_DELETE, 2);
 VALUE(EV_ENABLE, 4);

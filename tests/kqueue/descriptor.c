@@ -178,7 +178,7 @@ int descriptor_attach_named(struct descriptor *d, int fd, struct stat *st) {
 
 int descriptor_attach_except(struct descriptor *d, int fd, int epoll) {
     struct stat st;
-    struct epoll_event event = {.events = EPOLLPRI | EPOLLET};
+    struct epoll_event event = {.events = EPOLLPRI | EPOLLIN | EPOLLRDHUP | EPOLLET};
     if (fstat(fd, &st) < 0)
         return errno;
     if (!S_ISSOCK(st.st_mode))

@@ -48,6 +48,7 @@ static const struct {
             [LEVELS] = true,
             [WAKES_WHEN_EMPTY] = true,
             [EXCEPT] = true,
+            [EXCEPT_READS] = true,
             [ENOENT_OF_CLOSED] = true,
             [MUTE_WRONG_END] = true,
             [VNODE_FIFO] = true,

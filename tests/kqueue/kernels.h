@@ -31,7 +31,9 @@
     X(CLEAR_ONLY, "clear-only", "EV_CLEAR with EV_DISPATCH does not disable",                      \
       "NetBSD kern_event.c, kqueue_scan")                                                          \
     X(EXCEPT, "except", "EVFILT_EXCEPT with NOTE_OOB tells of out-of-band data",                   \
-      "kqueue(2) of macOS, OpenBSD, DragonFly")                                                    \
+      "kqueue(2) of macOS, OpenBSD, DragonFly; OpenBSD uipc_socket.c, filt_soexcept")              \
+    X(EXCEPT_READS, "except-reads", "EVFILT_EXCEPT tells what READ tells, too",                    \
+      "XNU uipc_socket.c, soexcept_filtops, filt_soread_common")                                   \
     X(ENOENT_OF_CLOSED, "enoent-of-closed", "EV_DELETE of a closed number is ENOENT, not EBADF",   \
       "XNU kern_event.c, kevent_register; trio's _io_kqueue.py")                                   \
     X(TWO_WAY_PIPES, "two-way-pipes", "both ends of a pipe can be read and written",               \

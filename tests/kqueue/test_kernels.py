@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -217,7 +218,25 @@ def out_of_band_data_is_told(k: Kernel) -> bool:
         assert (event.filter, event.fflags) == (Filter.EXCEPT, NOTE_OOB)
         assert k.wait() == []
         assert ours.recv(1, socket.MSG_OOB) == byte
+        k.change(ours.fileno(), Filter.EXCEPT, ADD, fflags=NOTE_OOB)
+        assert len(k.wait()) == 1  # the mark stays
+        peer.send(b"x")
+        assert select.select([ours], [], [], 10)[0]
+        assert ours.recv(1) == b"x"
+        assert k.wait() == []
     return error == 0
+
+
+@shows("except-reads")
+def out_of_band_filter_tells_what_can_be_read(k: Kernel) -> bool:
+    ours, peer = k.pair()
+    if k.change(ours.fileno(), Filter.EXCEPT, ADD, fflags=NOTE_OOB) == errno.EINVAL:
+        return False
+    assert k.wait() == []
+    peer.send(b"x")
+    found = k.wait()
+    assert all((e.filter, e.fflags, e.data) == (Filter.EXCEPT, 0, 1) for e in found)
+    return len(found) == 1
 
 
 @shows("enoent-of-closed")

@@ -23,6 +23,8 @@ FITS(filter, EVFILT_TIMER);
 FITS(filter, EVFILT_SIGNAL);
 FITS(filter, EVFILT_PROC);
 FITS(filter, EVFILT_VNODE);
+FITS(filter, FILTER_EXCEPT);
+FITS(fflags, EXCEPT_OOB);
 
 /* They differ, so each sets a bit of its own: what sorts entries by their filter relies on it. */
 #define BIT(filter) (1u << ((filter) & 31))
@@ -31,10 +33,16 @@ FITS(filter, EVFILT_VNODE);
 #else
 #define USER_BIT 0u
 #endif
+#if defined EVFILT_EXCEPT && defined NOTE_OOB
+#define EXCEPT_BIT BIT(EVFILT_EXCEPT)
+#else
+#define EXCEPT_BIT 0u
+#endif
 ASSUME((BIT(EVFILT_READ) | BIT(EVFILT_WRITE) | BIT(EVFILT_TIMER) | BIT(EVFILT_SIGNAL) |
-        BIT(EVFILT_PROC) | BIT(EVFILT_VNODE) | USER_BIT) ==
+        BIT(EVFILT_PROC) | BIT(EVFILT_VNODE) | USER_BIT | EXCEPT_BIT) ==
        BIT(EVFILT_READ) + BIT(EVFILT_WRITE) + BIT(EVFILT_TIMER) + BIT(EVFILT_SIGNAL) +
-           BIT(EVFILT_PROC) + BIT(EVFILT_VNODE) + USER_BIT);
+           BIT(EVFILT_PROC) + BIT(EVFILT_VNODE) + USER_BIT + EXCEPT_BIT);
+#undef EXCEPT_BIT
 #undef USER_BIT
 #undef BIT
 

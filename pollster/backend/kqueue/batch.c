@@ -5,7 +5,7 @@
  * What wants a look first (a number that may have been reused, a hung-up pipe) is made alone. */
 #include "kqueue.h"
 
-#define LIST_MAX 5 /* entries that one change takes */
+#define LIST_MAX 7 /* entries that one change takes */
 
 typedef struct {
     change *c;
@@ -37,11 +37,16 @@ static void put(gathering *g, gathered *one, unsigned on, unsigned flags) {
     one->count++;
 }
 
+/* Whether the kernel can't do it at all. */
+static bool lacks_priority(const change *c) {
+    return c->interest & INTEREST_PRIORITY && !quirk_tells_priority();
+}
+
 /* These gather a change and return true, or leave it to be made alone. */
 
 static bool gather_register(gathering *g, change *c) {
     registrations *t = &g->s->all;
-    if (registration_of(t, c->fd) || c->interest & INTEREST_PRIORITY || nesting_may_be(c->fd))
+    if (registration_of(t, c->fd) || lacks_priority(c) || nesting_may_be(c->fd))
         return false;
     int64_t index = registration_new(t, c->fd, c->token, c->interest, c->trigger);
     if (index < 0)
@@ -54,7 +59,7 @@ static bool gather_register(gathering *g, change *c) {
         return false;
     }
     gathered *one = begin(g, c, (uint32_t)index);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
         if (kq_knotes(r) & on)
             put(g, one, on, flags_for(r, on));
     return true;
@@ -62,16 +67,16 @@ static bool gather_register(gathering *g, change *c) {
 
 static bool gather_reregister(gathering *g, change *c) {
     registration *r = source_of(&g->s->all, c->fd);
-    if (!r || r->state & (HUNG | STALE) || c->interest & INTEREST_PRIORITY)
+    if (!r || r->state & (HUNG | STALE) || lacks_priority(c))
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
-    unsigned have = r->state & (ON_READ | ON_WRITE);
+    unsigned have = r->state & KNOTES;
     registration_replace(r, c);
     r->token = c->token;
     if (is_unchanged(r, &one->before))
         return true;
-    put(g, one, have & ON_READ ? ON_READ : ON_WRITE, 0); /* is the number still this file's? */
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+    put(g, one, first_of(have), 0); /* is the number still this file's? */
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1) {
         if (have & on && (!(kq_knotes(r) & on) || kq_is_fresh(r, &one->before, on)))
             put(g, one, on, EV_DELETE);
         if (kq_knotes(r) & on)
@@ -86,7 +91,7 @@ static bool gather_pause(gathering *g, change *c) {
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
     registration_pause(r);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
         if (r->state & on) {
             put(g, one, on, EV_DELETE);
             put(g, one, on, kq_paused_flags(r, on));
@@ -107,7 +112,7 @@ static bool gather_deregister(gathering *g, change *c) {
     if (!r || r->state & (HUNG | STALE))
         return false;
     gathered *one = begin(g, c, index_of(&g->s->all, r));
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
         if (r->state & on)
             put(g, one, on, EV_DELETE);
     return true;
@@ -144,10 +149,10 @@ static int taken(const gathering *g, const gathered *one) {
 /* Makes the knotes what they were: none where the number is another file's by now. */
 static void undo(gathering *g, const gathered *one) {
     registration *r = &g->s->all.at[one->index];
-    unsigned want = kq_knotes(r), had = one->before.state & (ON_READ | ON_WRITE);
+    unsigned want = kq_knotes(r), had = one->before.state & KNOTES;
     bool same = g->told < 0 || (g->told > one->first && g->list[one->first].data == 0);
     *r = one->before;
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1) {
         struct kevent delete = change_for(g->s, one->index, on, EV_DELETE),
                       add = change_for(g->s, one->index, on, flags_for(r, on));
         if (want & on)

@@ -24,6 +24,11 @@ static void delete_one(selector *s, uint32_t index, unsigned on) {
     s->all.at[index].state &= (uint16_t)~on;
 }
 
+static void delete_all(selector *s, uint32_t index) {
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
+        delete_one(s, index, on);
+}
+
 int kq_add_anew(selector *s, uint32_t index, unsigned on) {
     delete_one(s, index, on);
     return add_one(s, index, on);
@@ -42,22 +47,21 @@ static bool can_do_without(registration *r) {
 static int add_all(selector *s, uint32_t index) {
     registration *r = &s->all.at[index];
     unsigned on = kq_knotes(r);
-    struct kevent changes[2];
+    struct kevent changes[3];
     int n = 0, result = 0;
-    for (unsigned one = ON_READ; one <= ON_WRITE; one <<= 1)
+    for (unsigned one = ON_READ; one <= ON_EXCEPT; one <<= 1)
         if (on & one)
             changes[n++] = change_for(s, index, one, flags_for(r, one));
     if (apply(s, changes, n) == 0) {
         r->state |= (uint16_t)on;
         return 0;
     }
-    for (unsigned one = ON_READ; one <= ON_WRITE && result == 0; one <<= 1)
+    for (unsigned one = ON_READ; one <= ON_EXCEPT && result == 0; one <<= 1)
         if (on & one)
             result = add_one(s, index, one);
     if (result != -EINVAL || !can_do_without(r))
         return result;
-    delete_one(s, index, ON_READ);
-    delete_one(s, index, ON_WRITE);
+    delete_all(s, index);
     return add_all(s, index);
 }
 
@@ -69,9 +73,9 @@ static bool is_live(selector *s, uint32_t index) {
         return false;
     if (r->state & HUNG)
         return kq_is_same_pipe((kqueue_selector *)s, index);
-    if (!(r->state & (ON_READ | ON_WRITE)))
+    if (!(r->state & KNOTES))
         return fcntl(r->fd, F_GETFD) >= 0;
-    return has_knote(s, index, r->state & ON_READ ? ON_READ : ON_WRITE);
+    return has_knote(s, index, first_of(r->state & KNOTES));
 }
 
 /* A queue is a FIFO without permissions to fstat(2), whose block is none or an entry of it: the
@@ -93,6 +97,8 @@ int kq_look_at(registration *r) {
         return -errno;
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         return -EPERM;
+    if (!S_ISSOCK(status.st_mode))
+        r->state |= NO_EXCEPT;
     if (is_like_queue(&status))
         r->kind = KIND_QUEUE;
     else if (S_ISFIFO(status.st_mode)) {
@@ -110,14 +116,17 @@ int kq_look_at(registration *r) {
     return 0;
 }
 
-/* What DragonFly says where the others say EINVAL: of an interest that a queue does not have. */
-static int meant(int result) {
-    return result == -EOPNOTSUPP || result == -ENOTSUP ? -EINVAL : result;
+/* DragonFly says EOPNOTSUPP where the others say EINVAL: of an interest that a queue does not
+ * have. Of a socket it is out-of-band data, on an older release than the filter. */
+static int meant(const registration *refused, int result) {
+    if (result != -EINVAL && result != -EOPNOTSUPP && result != -ENOTSUP)
+        return result;
+    return kq_wanted(refused) & ON_EXCEPT ? -ENOTSUP : -EINVAL;
 }
 
 int kernel_add(selector *s, uint32_t index) {
     registration *r = &s->all.at[index], *before = registration_of(&s->all, r->fd);
-    if (r->interest & INTEREST_PRIORITY)
+    if (r->interest & INTEREST_PRIORITY && !quirk_tells_priority())
         return -ENOTSUP;
     int result = kq_look_at(r);
     if (result < 0)
@@ -132,10 +141,9 @@ int kernel_add(selector *s, uint32_t index) {
         kq_unhang((kqueue_selector *)s, index_of(&s->all, before));
         before->state |= STALE;
     }
-    result = meant(add_all(s, index));
+    result = meant(r, add_all(s, index));
     if (result < 0) {
-        delete_one(s, index, ON_READ);
-        delete_one(s, index, ON_WRITE);
+        delete_all(s, index);
         kq_unhang((kqueue_selector *)s, index);
     }
     return result;
@@ -145,18 +153,18 @@ int kernel_add(selector *s, uint32_t index) {
  * or is armed again, then what goes, so that a refusal loses nothing. */
 static int modify(selector *s, uint32_t index, const registration *before) {
     const registration *r = &s->all.at[index];
-    unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_knotes(r);
+    unsigned have = r->state & KNOTES, want = kq_knotes(r);
     struct kevent changes[7];
     int n = 0;
     if (have)
-        changes[n++] = change_for(s, index, have & ON_READ ? ON_READ : ON_WRITE, 0);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+        changes[n++] = change_for(s, index, first_of(have), 0);
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1) {
         if (have & want & on && kq_is_fresh(r, before, on))
             changes[n++] = change_for(s, index, on, EV_DELETE);
         if (want & on)
             changes[n++] = change_for(s, index, on, flags_for(r, on));
     }
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
         if (have & ~want & on)
             changes[n++] = change_for(s, index, on, EV_DELETE);
     return apply(s, changes, n);
@@ -164,8 +172,7 @@ static int modify(selector *s, uint32_t index, const registration *before) {
 
 /* The same one by one, for a pipe that is hung up or just found to be. */
 static int replace(selector *s, uint32_t index) {
-    delete_one(s, index, ON_READ);
-    delete_one(s, index, ON_WRITE);
+    delete_all(s, index);
     kq_unhang((kqueue_selector *)s, index);
     return add_all(s, index);
 }
@@ -185,8 +192,10 @@ static int rearm(selector *s, uint32_t index, const registration *before) {
     registration *r = &s->all.at[index];
     if (r->state & (HUNG | STALE))
         return is_live(s, index) ? replace(s, index) : -ENOENT;
-    unsigned have = r->state & (ON_READ | ON_WRITE);
+    unsigned have = r->state & KNOTES;
     int result = modify(s, index, before);
+    if (result == 0)
+        r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
     if (r->kind != KIND_PIPE || !((have | kq_knotes(r)) & ON_WRITE))
         return result;
     bool dropped = result == -ENOENT && have & ON_WRITE && kq_explain_missing(s, index) == 0;
@@ -199,8 +208,8 @@ static int rearm(selector *s, uint32_t index, const registration *before) {
  * (kern_event.c, kqueue_register), which FreeBSD may have no memory for: then without. */
 static void undo(selector *s, uint32_t index, const registration *refused) {
     const registration *r = &s->all.at[index];
-    unsigned have = r->state & (ON_READ | ON_WRITE), want = kq_knotes(refused);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1) {
+    unsigned have = r->state & KNOTES, want = kq_knotes(refused);
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1) {
         unsigned flags = flags_for(r, on);
         if (r->state & DISARMED)
             flags = (flags & ~(unsigned)EV_ENABLE) | EV_DISABLE;
@@ -215,15 +224,13 @@ static void undo(selector *s, uint32_t index, const registration *refused) {
 
 int kernel_modify(selector *s, uint32_t index, const registration *before) {
     registration *r = &s->all.at[index];
-    unsigned have = r->state & (ON_READ | ON_WRITE);
-    if (r->interest & INTEREST_PRIORITY)
+    unsigned have = r->state & KNOTES;
+    if (r->interest & INTEREST_PRIORITY && !quirk_tells_priority())
         return -ENOTSUP;
     if (!(r->state & (HUNG | STALE)) && is_unchanged(r, before))
         return 0;
     int result = rearm(s, index, before);
     if (result == 0) {
-        if (!(r->state & HUNG))
-            r->state = (uint16_t)((r->state & LASTING) | kq_knotes(r));
         r->state &= (uint16_t)~DISARMED;
         return 0;
     }
@@ -237,11 +244,11 @@ int kernel_modify(selector *s, uint32_t index, const registration *before) {
     r->interest = before->interest;
     r->trigger = before->trigger;
     r->generation = before->generation;
-    if ((r->state & (ON_READ | ON_WRITE)) == have && !(before->state & HUNG))
+    if ((r->state & KNOTES) == have && !(before->state & HUNG))
         undo(s, index, &refused);
     else
         replace(s, index);
-    return meant(result);
+    return meant(&refused, result);
 }
 
 /* Why a pipe's knote is refused, or was dropped: its reader went. It is not told of that yet. */
@@ -274,14 +281,14 @@ static int pause_direction(selector *s, uint32_t index, unsigned on) {
 
 int kernel_pause(selector *s, uint32_t index) {
     registration *r = &s->all.at[index];
-    const unsigned have = r->state & (ON_READ | ON_WRITE);
+    const unsigned have = r->state & KNOTES;
     int result = 0;
     if (r->state & (HUNG | STALE)) {
         if (fcntl(r->fd, F_GETFD) < 0)
             return -errno;
         result = is_live(s, index) ? kq_hang((kqueue_selector *)s, index, false) : -ENOENT;
     }
-    for (unsigned on = ON_READ; on <= ON_WRITE && result == 0; on <<= 1)
+    for (unsigned on = ON_READ; on <= ON_EXCEPT && result == 0; on <<= 1)
         if (have & on)
             result = pause_direction(s, index, on);
     if (result == -ENOENT)
@@ -297,11 +304,13 @@ bool kernel_is_armed(const registration *r) {
 
 int kernel_delete(selector *s, uint32_t index) {
     const registration *r = &s->all.at[index];
-    struct kevent changes[2];
+    struct kevent changes[3];
     int n = 0, deleted = 0;
     bool live = !(r->state & (HUNG | STALE)) || is_live(s, index);
     kq_unhang((kqueue_selector *)s, index);
-    for (unsigned on = ON_READ; on <= ON_WRITE; on <<= 1)
+    /* READ last: without it nothing shows that FreeBSD has dropped a pipe's WRITE, of which another
+     * thread is just being told. */
+    for (unsigned on = ON_EXCEPT; on >= ON_READ; on >>= 1)
         if (r->state & on)
             changes[n++] = change_for(s, index, on, EV_DELETE);
     if (live && apply(s, changes, n) == 0)

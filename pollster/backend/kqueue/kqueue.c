@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 const size_t kernel_selector_size = sizeof(kqueue_selector);
+/* READ and WRITE; with EXCEPT, too, fewer sources fit, and take turns. */
 #define ENTRIES_PER_PLACE 2
 const size_t kernel_place_size = ENTRIES_PER_PLACE * sizeof(struct kevent);
 
@@ -79,6 +80,11 @@ void kq_put(selector *s, room *b, registration *r, uint32_t ready) {
         r->state |= DISARMED;
 }
 
+/* Which knote an entry is of. */
+static unsigned on_of(const struct kevent *e) {
+    return e->filter == EVFILT_READ ? ON_READ : e->filter == EVFILT_WRITE ? ON_WRITE : ON_EXCEPT;
+}
+
 static bool has_end(registration *r) {
     if (r->kind == KIND_UNKNOWN || r->kind == KIND_PLAIN)
         r->kind = socket_kind(r->fd);
@@ -86,6 +92,8 @@ static bool has_end(registration *r) {
 }
 
 static uint32_t readiness_of(registration *r, const struct kevent *e) {
+    if (on_of(e) == ON_EXCEPT)
+        return kq_is_urgent(r, e) ? READY_PRIORITY : 0;
     uint32_t ready = e->filter == EVFILT_READ ? READY_READABLE : READY_WRITABLE;
     if (e->flags & EV_EOF && has_end(r)) {
         ready |= e->filter == EVFILT_READ ? READY_READ_CLOSED : READY_WRITE_CLOSED;
@@ -95,27 +103,37 @@ static uint32_t readiness_of(registration *r, const struct kevent *e) {
     return ready;
 }
 
-/* Whether this batch has one of its two directions. */
-static bool lacks_one(selector *s, const room *b, const registration *r) {
-    const uint32_t both = READY_READABLE | READY_WRITABLE;
-    return kq_reported(r) == (ON_READ | ON_WRITE) && r->batch == s->all.batches &&
-           !(r->state & HUNG) && (readiness_in(b, r) & both) != both;
+/* Of a source that this batch has one direction of: the others. */
+static unsigned others_of(selector *s, const room *b, const registration *r) {
+    if (r->batch != s->all.batches || r->state & HUNG)
+        return 0;
+    uint32_t ready = readiness_in(b, r);
+    return kq_reported(r) &
+           ~((ready & READY_READABLE ? ON_READ : 0u) | (ready & READY_WRITABLE ? ON_WRITE : 0u) |
+             (ready & READY_PRIORITY ? ON_EXCEPT : 0u));
 }
 
 #define ASIDE_MAX 64 /* how many knotes are seen to in one call, beside a wait */
 
+static int put_others(selector *s, const registration *r, unsigned others, unsigned flags,
+                      struct kevent *changes, int count) {
+    for (unsigned on = ON_READ; on <= ON_EXCEPT; on <<= 1)
+        if (others & on)
+            changes[count++] = change_for(s, index_of(&s->all, r), on, flags);
+    return count;
+}
+
 /* A ONESHOT source with two knotes has reported one: the other must not wake anybody either, in
- * this queue or one around it. */
+ * this queue or one around it. EXCEPT does not disable itself. */
 static void disable_others(selector *s, const room *b, const struct kevent *entries, int n) {
     struct kevent changes[ASIDE_MAX];
     int count = 0;
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
-        if (r && r->state & DISARMED && lacks_one(s, b, r))
-            changes[count++] =
-                change_for(s, index_of(&s->all, r),
-                           entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_DISABLE);
-        if (count < ASIDE_MAX && i < n - 1)
+        if (r && r->state & DISARMED && r->batch == s->all.batches)
+            count = put_others(s, r, others_of(s, b, r) | (kq_reported(r) & ON_EXCEPT), EV_DISABLE,
+                               changes, count);
+        if (count <= ASIDE_MAX - 3 && i < n - 1)
             continue;
         if (apply(s, changes, count) < 0)
             for (int one = 0; one < count; one++)
@@ -157,7 +175,7 @@ static uint32_t put_away(selector *s, registration *r, unsigned on, uint32_t rea
 }
 
 static void put_descriptor(selector *s, room *b, registration *r, const struct kevent *e) {
-    unsigned on = e->filter == EVFILT_READ ? ON_READ : ON_WRITE;
+    unsigned on = on_of(e);
     uint32_t ready = kq_reported(r) & on ? readiness_of(r, e) : 0;
     bool ended = e->flags & EV_EOF;
     if (on == ON_READ && kq_ends_by_read(r)) {
@@ -204,7 +222,10 @@ static void put_entry(selector *s, room *b, const struct kevent *e) {
             kq_put(s, b, r, READY_READABLE);
         return;
     }
-    put_descriptor(s, b, r, e);
+    if (on_of(e) == ON_EXCEPT)
+        kq_put_priority(s, b, r, e);
+    else
+        put_descriptor(s, b, r, e);
 }
 
 /* Asks a queue of its own for the state of some knotes, and adds it to the batch. */
@@ -234,11 +255,9 @@ static void complete(selector *s, room *b, const struct kevent *entries, int n) 
     int count = 0;
     for (int i = 0; i < n; i++) {
         const registration *r = registration_for(s, entries[i].udata);
-        if (r && lacks_one(s, b, r))
-            others[count++] =
-                change_for(s, index_of(&s->all, r),
-                           entries[i].filter == EVFILT_READ ? ON_WRITE : ON_READ, EV_ADD);
-        if (count == ASIDE_MAX || (count && i == n - 1)) {
+        if (r)
+            count = put_others(s, r, others_of(s, b, r), EV_ADD, others, count);
+        if (count > ASIDE_MAX - 3 || (count && i == n - 1)) {
             ask_aside(s, b, others, count);
             count = 0;
         }
@@ -290,6 +309,8 @@ static const char *filter_name(const struct kevent *e) {
         return "EVFILT_WRITE";
     if (e->filter == EVFILT_TIMER)
         return "EVFILT_TIMER";
+    if (e->filter == FILTER_EXCEPT)
+        return "EVFILT_EXCEPT";
 #ifdef EVFILT_USER
     if (e->filter == EVFILT_USER)
         return "EVFILT_USER";

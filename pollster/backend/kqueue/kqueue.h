@@ -1,6 +1,7 @@
 /* What the kqueue files share: the selector, the changes, and the parts that stand in files of
  * their own. kqueue.c is the kernel file, changes.c makes single changes and batch.c many, pipes.c
- * knows pipes whose reader is gone, user.c user events and what stands in for them.
+ * knows pipes whose reader is gone, priority.c out-of-band data, user.c user events and what stands
+ * in for them.
  *
  * The types of struct kevent's fields are never named: NetBSD's differ. */
 #ifndef POLLSTER_KQUEUE_H
@@ -36,21 +37,34 @@ typedef struct {
 } kqueue_selector;
 
 /* registration.state */
-#define ON_READ 1    /* the kernel has a knote for READ, */
-#define ON_WRITE 2   /* for WRITE */
-#define DISARMED 4   /* ONESHOT: has reported; or paused */
-#define HUNG 8       /* stands in the hung list, */
-#define DUE 16       /* and is to be reported */
-#define NO_READ 32   /* write end of a pipe */
-#define NO_WRITE 64  /* read end of a pipe: epoll never reports it writable */
-#define STALE 128    /* hung up, and then its number was closed or reused */
-#define ONE_WAY 256  /* the kernel refuses the filter of the direction that it does not have */
-#define GATHERED 512 /* its changes stand in a list: see batch.c */
-#define ENDED 1024   /* a terminal's READ, there to tell the end of WRITE, has, and repeats it */
-#define LOUD 2048    /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
+#define ON_READ 1     /* the kernel has a knote for READ, */
+#define ON_WRITE 2    /* for WRITE, */
+#define ON_EXCEPT 4   /* for out-of-band data */
+#define DISARMED 8    /* ONESHOT: has reported; or paused */
+#define HUNG 16       /* stands in the hung list, */
+#define DUE 32        /* and is to be reported */
+#define NO_READ 64    /* write end of a pipe */
+#define NO_WRITE 128  /* read end of a pipe: epoll never reports it writable */
+#define NO_EXCEPT 256 /* no socket, so that it has no out-of-band data */
+#define STALE 512     /* hung up, and then its number was closed or reused */
+#define ONE_WAY 1024  /* the kernel refuses the filter of the direction that it does not have */
+#define GATHERED 2048 /* its changes stand in a list: see batch.c */
+#define ENDED 4096    /* a terminal's READ, there to tell the end of WRITE, has, and repeats it */
+#define LOUD 8192     /* HANGUP: what the other direction's knote says is repeated: see pipes.c */
+
+#define KNOTES (ON_READ | ON_WRITE | ON_EXCEPT)
 
 /* What a reregistration leaves. */
-#define LASTING (NO_READ | NO_WRITE | ONE_WAY | ENDED | LOUD)
+#define LASTING (NO_READ | NO_WRITE | NO_EXCEPT | ONE_WAY | ENDED | LOUD)
+
+/* Where there is no such filter there is no such knote: see quirk_tells_priority. */
+#if defined EVFILT_EXCEPT && defined NOTE_OOB
+#define FILTER_EXCEPT EVFILT_EXCEPT
+#define EXCEPT_OOB NOTE_OOB
+#else
+#define FILTER_EXCEPT EVFILT_READ
+#define EXCEPT_OOB 0
+#endif
 
 static inline uint64_t key_from(udata_t udata) {
 #if UINTPTR_MAX > 0xffffffff
@@ -102,10 +116,11 @@ static inline int apply(selector *s, const struct kevent *changes, int n) {
     return -errno;
 }
 
-/* The directions of the interest, */
+/* The directions of the interest, out-of-band data for one of them, */
 static inline unsigned kq_wanted(const registration *r) {
     return (r->interest & INTEREST_READABLE ? ON_READ : 0u) |
-           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u);
+           (r->interest & INTEREST_WRITABLE ? ON_WRITE : 0u) |
+           (r->interest & INTEREST_PRIORITY && !(r->state & NO_EXCEPT) ? ON_EXCEPT : 0u);
 }
 
 /* those that a pipe's end does not have, */
@@ -145,9 +160,11 @@ static inline unsigned kq_knotes(const registration *r) {
 }
 
 /* A knote that is only there to be asked for is disabled; one that is there for the end alone tells
- * edges, until that has come. NetBSD does not disable a knote that has EV_CLEAR, too
- * (kern_event.c, kqueue_scan). */
+ * edges, until that has come; that of out-of-band data always does (priority.c). NetBSD does not
+ * disable a knote that has EV_CLEAR, too (kern_event.c, kqueue_scan). */
 static inline unsigned flags_for(const registration *r, unsigned on) {
+    if (on == ON_EXCEPT)
+        return EV_ADD | EV_ENABLE | EV_CLEAR;
     if (kq_reported(r) & on)
         return EV_ADD | EV_ENABLE |
                (r->trigger & TRIGGER_ONESHOT ? EV_DISPATCH
@@ -173,8 +190,14 @@ static inline unsigned kq_paused_flags(const registration *r, unsigned on) {
 
 static inline struct kevent change_for(selector *s, uint32_t index, unsigned on, unsigned flags) {
     const registration *r = &s->all.at[index];
-    return change_of((ident_t)r->fd, on == ON_READ ? EVFILT_READ : EVFILT_WRITE, flags, 0,
+    filter_t filter = on == ON_READ ? EVFILT_READ : on == ON_WRITE ? EVFILT_WRITE : FILTER_EXCEPT;
+    return change_of((ident_t)r->fd, filter, flags, on == ON_EXCEPT ? EXCEPT_OOB : 0,
                      udata_of(index, r));
+}
+
+/* Which of its knotes can be asked for. */
+static inline unsigned first_of(unsigned knotes) {
+    return knotes & (0u - knotes);
 }
 
 /* Whether the kernel has a knote; a change without EV_ADD finds that out: ENOENT. */
@@ -200,6 +223,10 @@ int kq_look_again(kqueue_selector *k);
 uint32_t kq_due_of(kqueue_selector *k, registration *r);
 void kq_put_hung(kqueue_selector *k, room *b, int places);
 void kq_heed(kqueue_selector *k, uint32_t index, unsigned on, bool is_gone);
+
+/* priority.c. What an entry of EVFILT_EXCEPT says; and what comes of it. */
+bool kq_is_urgent(const registration *r, const struct kevent *e);
+void kq_put_priority(selector *s, room *b, registration *r, const struct kevent *e);
 
 /* user.c. The bell is level-triggered: it wakes every waiter, and a queue around this one
  * sees it. */

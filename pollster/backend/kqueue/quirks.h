@@ -39,4 +39,9 @@ static inline bool quirk_terminal_ends_by_read(void) {
     return KERNEL_IS("openbsd") || KERNEL_IS("dragonfly");
 }
 
+/* Out-of-band data of a socket is told, by EVFILT_EXCEPT with NOTE_OOB (kqueue(2)). */
+static inline bool quirk_tells_priority(void) {
+    return KERNEL_IS("macos") || KERNEL_IS("openbsd") || KERNEL_IS("dragonfly");
+}
+
 #endif
