@@ -87,7 +87,7 @@ def sleep(new_event_loop: NewEventLoop) -> Round:
 
 
 def used() -> int:
-    """Returns the nanoseconds of CPU time of this process and of the children that it has reaped."""
+    """Returns the nanoseconds of CPU time of this process and of its children that have ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return int(1e9 * sum(usage.ru_utime + usage.ru_stime for usage in usages))
 
