@@ -21,6 +21,7 @@ from benchmarks.echo_servers import servers
 CONNECTIONS = (100, 1_000)
 KINDS = ("protocol", "streams")
 REQUESTS = 5_000  # in a round: some 30 ms
+ONE_BY_ONE = 500  # of one connection: each waits for both sides to wake
 WARMUP = 2  # rounds that are not counted
 
 
@@ -80,11 +81,12 @@ def requests(plan: Plan, row: str, count: int, names: Iterable[str], *words: str
             (row, name): stack.enter_context(pair(plan.native, count, name, *words))
             for name in names
         }
+        loops = REQUESTS if count > 1 else ONE_BY_ONE
         for each in pairs.values():
             for _ in range(WARMUP):
-                each.run(REQUESTS)
+                each.run(loops)
         rounds = {key: each.run for key, each in pairs.items()}
-        found = interleave(rounds, plan, loops=REQUESTS)
+        found = interleave(rounds, plan, loops=loops)
         for sample in found:
             sample.notes = pairs[sample.row, sample.contender].notes()
     return found

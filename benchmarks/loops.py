@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 import struct
 import sys
@@ -85,18 +86,27 @@ def sleep(new_event_loop: NewEventLoop) -> Round:
     return lambda loops: loop.run_until_complete(main(loops))
 
 
+def used() -> int:
+    """Returns the nanoseconds of CPU time of this process and of its children that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return int(1e9 * sum(usage.ru_utime + usage.ru_stime for usage in usages))
+
+
 def children(new_event_loop: NewEventLoop) -> Round:
-    """Returns rounds of children that are started at once and awaited, by the clock on the wall."""
+    """Returns rounds of children that are started at once and awaited; CPU time, theirs included.
+
+    On the wall, who has a thread for each child gets more of a busy machine than who has one.
+    """
     loop = new_event_loop()
 
     async def one() -> None:
         await (await asyncio.create_subprocess_exec("/bin/true")).wait()
 
     async def main(loops: int) -> int:
-        begin = time.perf_counter_ns()
+        begin = used()
         for _ in range(loops):
             await asyncio.gather(*(one() for _ in range(CHILDREN)))
-        return time.perf_counter_ns() - begin
+        return used() - begin
 
     def measured(loops: int) -> int:
         asyncio.set_event_loop(loop)  # where 3.11 looks for the watcher of children

@@ -95,7 +95,7 @@ LOOPS = (
     Row("loop-sleep", "sleep(0.0001)", asyncio=Limit(0.30)),
     Row("loop-receive", "receive 1 MiB, CPU", asyncio=Limit(1.05)),
     Row("loop-send", "send 1 MiB, CPU", asyncio=Limit(1.05)),
-    Row("loop-children", "100 children started and awaited", asyncio=Limit(1.05)),
+    Row("loop-children", "100 children started and awaited, CPU", asyncio=Limit(1.05)),
 )
 
 BESIDE_UVICORN = (
