@@ -30,6 +30,10 @@ OPTIONS = {
 COPIED = ("pollster", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 STEPS, CYCLES = 1500, 100
 TESTS = (
+    "test_asyncio.py",
+    "test_asyncio_iteration.py",
+    "test_asyncio_kinds.py",
+    "test_asyncio_transports.py",
     "test_lifetime.py",
     "test_python.py",
     "test_threads.py",

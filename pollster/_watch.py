@@ -121,8 +121,7 @@ class Watch(_python.Watch, Uncopied):
         change.what, change.token = what, token
         change.trigger = how = self._lib.TRIGGER_KEEP if trigger is None else trigger.value
         selector.promise()
-        code = self._lib.watch_apply(self._watch, selector.handle, change)
-        self._note(selector, change, what == _REGISTER and code == 0)
+        code = self._change(selector, change)
         log = selector.log
         if log:
             log.changed(what, self, -1, change.token, 1, how, -code, change.gone.index > 0)
@@ -131,18 +130,28 @@ class Watch(_python.Watch, Uncopied):
         if code:
             raise self._failure(-code)
 
-    def _note(self, selector: "Selector", change: "Any", registered: bool) -> None:
-        """Has the Poll know what was done, or undoes it: by itself, as that of a `Waker`."""
+    def _change(self, selector: "Selector", change: "Any") -> int:
+        """Makes a change and has the Poll know, or undoes it; returns what the contract does.
+
+        In two functions, as with a `Waker`: no memory is needed between the change and the `try`.
+        """
         try:
-            gone, made = change.gone, change.made
-            self._place = (selector, made.index, made.generation) if made.index else None
-            selector.forget(gone.index, gone.generation)
-            selector.keep(made.index, made.generation, self, change.token)
+            return self._make(selector, change)
         except BaseException:  # no memory, or a signal's handler
-            if registered:
-                change.what = _DEREGISTER
+            known = self._place is not None and not self._place[0].closed
+            if change.what == _REGISTER and not known:
+                change.what = _DEREGISTER  # where it is not registered that changes nothing
                 self._lib.watch_apply(self._watch, selector.handle, change)
             raise
+
+    def _make(self, selector: "Selector", change: "Any") -> int:
+        code: int = self._lib.watch_apply(self._watch, selector.handle, change)
+        gone, made = change.gone, change.made
+        place = (selector, made.index, made.generation) if made.index else None
+        selector.forget(gone.index, gone.generation)
+        selector.keep(made.index, made.generation, self, change.token)
+        self._place = place
+        return code
 
     def _failure(self, number: int) -> Exception:
         """Returns the exception for an errno of using it."""

@@ -49,8 +49,7 @@ class Waker(Uncopied):
         selector = self._selector
         self._waker = selector.ffi.new("waker *")
         selector.promise()
-        code = selector.lib.waker_open(selector.handle, self._waker, self._token)
-        self._note()
+        code = self._open()
         self._tell("registered", -code)
         if code < 0:
             raise self._error(-code)
@@ -61,20 +60,26 @@ class Waker(Uncopied):
             log.waker(what, self._token, error)
             self._selector._tell_remarks()
 
-    def _note(self) -> None:
-        """Has the Poll know it, or closes it.
+    def _open(self) -> int:
+        """Opens it and has the Poll know, or closes it; returns what the contract does.
 
-        By itself, since CPython never leaves a handler far down in a function without memory: it
-        wants an int for where it stands, and those up to 256 need none.
+        In two functions: no memory is needed between the opening and the `try`; and CPython never
+        leaves a handler far down in a function without memory: it wants an int for where it
+        stands, and those up to 256 need none.
         """
-        selector, waker = self._selector, self._waker
         try:
-            gone, made = waker.gone, waker.made
-            selector.forget(gone.index, gone.generation)
-            selector.keep(made.index, made.generation, self, self._token)
+            return self._make()
         except BaseException:  # no memory, or a signal's handler
             self.close()
             raise
+
+    def _make(self) -> int:
+        selector, waker = self._selector, self._waker
+        code: int = selector.lib.waker_open(selector.handle, waker, self._token)
+        gone, made = waker.gone, waker.made
+        selector.forget(gone.index, gone.generation)
+        selector.keep(made.index, made.generation, self, self._token)
+        return code
 
     @property
     def token(self) -> Token:
