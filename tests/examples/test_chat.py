@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from served import PATIENCE, Served, as_many_descriptors_as_allowed, connect, needs, reset
+from served import (
+    PATIENCE,
+    Served,
+    as_many_descriptors_as_allowed,
+    connect,
+    needs,
+    needs_prlimit,
+    reset,
+)
 
 Start = Callable[..., Served]
 
@@ -222,6 +230,14 @@ class TestMany:
         for client in clients:
             assert b"is here" in client.recv(100)
             reset(client)
+        chat.wait_for_connections(0)
+        chat.stop()
+
+    @needs_prlimit
+    def test_it_sleeps_where_others_have_all_descriptors(self, start: Start) -> None:
+        chat = start()
+        with chat.connect_without_descriptors() as client:
+            assert client.recv(100) == b"* guest-0 is here\n"
         chat.wait_for_connections(0)
         chat.stop()
 
