@@ -13,6 +13,7 @@ from pollster import Interest, Poll, Signals, Slab, Timer, Token, Waker
 SIGNALS, OPERATOR, AGAIN = Token(0), Token(1), Token(2)
 FIRST_LISTENER = 3
 AT_ONCE = 64  # clients that are taken before the others have their turn
+TOLD = 16  # lines of the operator that wait; then the thread that reads them does
 SPARE = 32  # descriptors that are not for clients
 RETRY = 0.1  # seconds until the next try where no descriptor was left
 
@@ -38,11 +39,11 @@ class Chat:
         self.poll.registry.register(self._signals, SIGNALS, Interest.READABLE)
         self._retry = Timer()
         self.poll.registry.register(self._retry, AGAIN, Interest.READABLE)
-        self._told: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._told: queue.Queue[bytes] = queue.Queue(TOLD)
         self._waker = Waker(self.poll.registry, OPERATOR)
 
     def tell(self, line: bytes) -> None:
-        """Says something to all, from any thread."""
+        """Says something to all, from any other thread; waits while too much is to be said."""
         self._told.put(line)
         self._waker.wake()
 
@@ -61,7 +62,7 @@ class Chat:
                 elif event.token in self._listeners:
                     self._accept(self._listeners[event.token])
                 elif event.token == OPERATOR:
-                    while not self._told.empty():
+                    for _ in range(self._told.qsize()):
                         self.say("operator: " + printable(self._told.get()))
                 elif event.token == AGAIN:
                     self._resume()

@@ -69,7 +69,7 @@ def echo(request: h11.Request, body: bytes) -> Answer:
     try:
         value = json.loads(body) if body else None
         said = {"method": request.method.decode(), "target": request.target.decode(), "json": value}
-        echoed = json.dumps(said).encode()
+        echoed = json.dumps(said, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return text(400)
     return Answer(made(int(time.time()), 200, len(echoed), "application/json"), echoed)

@@ -140,6 +140,15 @@ class TestTalking:
             guest.close()
         chat.stop()
 
+    def test_an_operator_without_end_keeps_nobody_waiting(self, start: Start) -> None:
+        with open("/dev/zero", "rb") as zeros:
+            chat = start(stdin=zeros.fileno())
+        guest = Guest(chat)
+        guest.hear_until("operator: " + "?" * 1024)
+        guest.close()
+        chat.wait_for_connections(0)
+        chat.stop()
+
 
 class TestPrograms:
     @needs("nc", "socat")
