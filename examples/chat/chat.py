@@ -7,13 +7,15 @@ import socket
 
 from client import Client, printable
 
-from pollster import Interest, Poll, Signals, Slab, Token, Waker
+from pollster import Interest, Poll, Signals, Slab, Timer, Token, Waker
 
 # A Slab's tokens begin at 2**32; those below are for constants.
-SIGNALS, OPERATOR = Token(0), Token(1)
-FIRST_LISTENER = 2
+SIGNALS, OPERATOR, AGAIN = Token(0), Token(1), Token(2)
+FIRST_LISTENER = 3
 AT_ONCE = 64  # clients that are taken before the others have their turn
+TOLD = 16  # lines of the operator that wait; then the thread that reads them does
 SPARE = 32  # descriptors that are not for clients
+RETRY = 0.1  # seconds until the next try where no descriptor was left
 
 
 class Chat:
@@ -35,11 +37,13 @@ class Chat:
         self._paused = self._stopping = False
         self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
         self.poll.registry.register(self._signals, SIGNALS, Interest.READABLE)
-        self._told: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._retry = Timer()
+        self.poll.registry.register(self._retry, AGAIN, Interest.READABLE)
+        self._told: queue.Queue[bytes] = queue.Queue(TOLD)
         self._waker = Waker(self.poll.registry, OPERATOR)
 
     def tell(self, line: bytes) -> None:
-        """Says something to all, from any thread."""
+        """Says something to all, from any other thread; waits while too much is to be said."""
         self._told.put(line)
         self._waker.wake()
 
@@ -58,8 +62,10 @@ class Chat:
                 elif event.token in self._listeners:
                     self._accept(self._listeners[event.token])
                 elif event.token == OPERATOR:
-                    while not self._told.empty():
+                    for _ in range(self._told.qsize()):
                         self.say("operator: " + printable(self._told.get()))
+                elif event.token == AGAIN:
+                    self._resume()
                 else:
                     self._signalled()
             while self.unsent:  # who is found gone meanwhile is told of, too
@@ -75,6 +81,9 @@ class Chat:
         self.names.remove(client.name)
         self.unsent.discard(client)
         self.say(f"* {client.name} {why}")
+        self._resume()
+
+    def _resume(self) -> None:
         if self._paused:
             self._paused = False
             for listener in self._listeners.values():
@@ -83,23 +92,23 @@ class Chat:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
             if len(self.clients) >= self._most:
-                break
+                break  # when one leaves it goes on
             try:
                 accepted, _address = listener.accept()
             except BlockingIOError:
                 return
             except ConnectionError:
                 continue  # it was gone before it was taken
-            except OSError:  # no descriptor is left, all the same
+            except OSError:  # no descriptor is left: others may have them
+                self._retry.set_after(RETRY)
                 break
             client = Client(self, accepted)
             self.say(f"* {client.name} is here")
         else:
             return
-        if self.clients:  # when one leaves it goes on
-            self._paused = True
-            for each in self._listeners.values():
-                self.poll.registry.pause(each)
+        self._paused = True
+        for each in self._listeners.values():
+            self.poll.registry.pause(each)
 
     def _signalled(self) -> None:
         taken = self._signals.take()

@@ -69,7 +69,7 @@ def echo(request: h11.Request, body: bytes) -> Answer:
     try:
         value = json.loads(body) if body else None
         said = {"method": request.method.decode(), "target": request.target.decode(), "json": value}
-        echoed = json.dumps(said).encode()
+        echoed = json.dumps(said, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return text(400)
     return Answer(made(int(time.time()), 200, len(echoed), "application/json"), echoed)
@@ -81,7 +81,9 @@ def static(root: str, path: str, request: h11.Request) -> Answer:
     if path.endswith("/"):
         place = inside(root, os.path.join(place, "index.html"))  # which may be a link, too
     elif os.path.isdir(place):
-        return text(301, ("location", quote(os.path.basename(path)) + "/"))
+        _, mark, query = request.target.decode().partition("?")
+        name = quote(os.path.basename(os.fsencode(path)))
+        return text(301, ("location", f"{name}/{mark}{query}"))
     with ExitStack() as undo:
         # Since then nobody has put a link there; and to open a pipe waits for no writer.
         fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

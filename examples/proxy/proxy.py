@@ -14,6 +14,8 @@ from pollster import Event, Interest, Poll, Signals, Slab, Timer, Token, Trigger
 Source = socket.socket | Timer | Signals
 Callback = Callable[[Event], None]
 AT_ONCE = 64  # connections that are taken before the others have their turn
+QUEUE = 1024  # that wait to be taken, at most
+RETRY = 0.1  # seconds until the next try where no descriptor was left
 EACH = 4  # descriptors that one connection may take: two, and attempts that are beside
 
 
@@ -31,10 +33,12 @@ class Proxy:
         self._stopping = self._paused = False
         self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
         self.add(self._signals, self._signalled)
+        self._retry = Timer()
+        self.add(self._retry, lambda _: self._resume())
         self._listener = listener
-        listener.listen(1024)
+        listener.listen(QUEUE)
         listener.setblocking(False)
-        self.add(listener, self._accept)
+        self.add(listener, lambda _: self._accept())
 
     def add(
         self,
@@ -66,25 +70,30 @@ class Proxy:
             for relay in again:
                 relay.go_on()
 
-    def _accept(self, _: Event | None) -> None:
-        for _turn in range(AT_ONCE):
+    def _accept(self, most: int = AT_ONCE) -> None:
+        for _ in range(most):
             if len(self._running) >= self._most:
-                break
+                break  # when one ends it goes on
             try:
                 client, _address = self._listener.accept()
             except BlockingIOError:
                 return
             except ConnectionError:
                 continue  # it was gone before it was taken
-            except OSError:  # no descriptor is left, all the same
+            except OSError:  # no descriptor is left: others may have them
+                self._retry.set_after(RETRY)
                 break
             client.setblocking(False)
             self._running.add(Connecting(self, client, self._limit))
         else:
             return
-        if self._running:  # when one ends it goes on
-            self._poll.registry.pause(self._listener)
-            self._paused = True
+        self._poll.registry.pause(self._listener)
+        self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused and not self._stopping:
+            self._poll.registry.resume(self._listener)
+            self._paused = False
 
     def connected(self, attempts: Connecting, server: socket.socket | None) -> None:
         """Has a client and its server relayed; where there is none, lets the client go."""
@@ -98,9 +107,7 @@ class Proxy:
         """Has room for another connection."""
         self._running.remove(one)
         self._again -= {one}
-        if self._paused and not self._stopping:
-            self._poll.registry.resume(self._listener)
-            self._paused = False
+        self._resume()
 
     def _signalled(self, _: Event) -> None:
         taken = self._signals.take()
@@ -110,7 +117,7 @@ class Proxy:
             for one in list(self._running):
                 one.abort()
         elif taken:
-            self._accept(None)  # who is in the queue would be reset
+            self._accept(QUEUE)  # who is in the queue would be reset
             self._stopping = True
             self.remove(self._listener)
             self._listener.close()

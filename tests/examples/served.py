@@ -137,10 +137,33 @@ class Served:
         self.signal(signal.SIGTERM)
         self.expect_end()
 
+    def connect_without_descriptors(self) -> socket.socket:
+        """Connects while it can open none; it must sleep then, and try again now and then."""
+        before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+        # Below it all are open; and poll(2), in the kqueue for tests, wants it above their number.
+        fds = {int(entry.name) for entry in Path(f"/proc/{self.pid}/fd").iterdir()}
+        free = min(set(range(len(fds) + 1)) - fds)
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        first = now = self.figures()
+        client = connect(self.address)
+        deadline, asked = time.monotonic() + PATIENCE, 0
+        while now["changes"] < first["changes"] + 10:
+            assert time.monotonic() < deadline, "it does not try again"
+            now = self.figures()
+            asked += 1
+        assert now["polls"] - first["polls"] <= asked + 2 * (now["changes"] - first["changes"])
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
+        return client
+
     def descriptors(self) -> int | None:
         """Returns how many it has open; None where the system does not tell."""
         folder = Path(f"/proc/{self.pid}/fd")
         return len(list(folder.iterdir())) if folder.is_dir() else None
+
+
+needs_prlimit = pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="Linux alone sets the limits of a process that runs"
+)
 
 
 def connect(address: Address) -> socket.socket:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from served import PATIENCE, Served, as_many_descriptors_as_allowed, connect, needs, reset
+from served import (
+    PATIENCE,
+    Served,
+    as_many_descriptors_as_allowed,
+    connect,
+    needs,
+    needs_prlimit,
+    reset,
+)
 
 Start = Callable[..., Served]
 
@@ -132,6 +140,15 @@ class TestTalking:
             guest.close()
         chat.stop()
 
+    def test_an_operator_without_end_keeps_nobody_waiting(self, start: Start) -> None:
+        with open("/dev/zero", "rb") as zeros:
+            chat = start(stdin=zeros.fileno())
+        guest = Guest(chat)
+        guest.hear_until("operator: " + "?" * 1024)
+        guest.close()
+        chat.wait_for_connections(0)
+        chat.stop()
+
 
 class TestPrograms:
     @needs("nc", "socat")
@@ -222,6 +239,14 @@ class TestMany:
         for client in clients:
             assert b"is here" in client.recv(100)
             reset(client)
+        chat.wait_for_connections(0)
+        chat.stop()
+
+    @needs_prlimit
+    def test_it_sleeps_where_others_have_all_descriptors(self, start: Start) -> None:
+        chat = start()
+        with chat.connect_without_descriptors() as client:
+            assert client.recv(100) == b"* guest-0 is here\n"
         chat.wait_for_connections(0)
         chat.stop()
 

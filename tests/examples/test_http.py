@@ -162,6 +162,7 @@ class TestFiles:
             assert b"secret" not in response
         assert status(ask(address, get("http://example.net/a.txt"))) == 200
         assert b"\r\nlocation: outer/\r\n" in ask(address, get("//outer"))
+        assert b"\r\nlocation: outer/?a=b%20c\r\n" in ask(address, get("/outer?a=b%20c"))
 
     def test_a_method_that_is_not_for_it_is_refused(self, start: Start) -> None:
         address = start().address
@@ -195,7 +196,7 @@ class TestEcho:
 
     def test_what_is_no_json_is_refused(self, start: Start) -> None:
         address = start().address
-        for body in ("{", "[" * 100_000, "9" * 5000, "\0", "\x80"):
+        for body in ("{", "[" * 100_000, "9" * 5000, "\0", "\x80", "NaN", "-1e999"):
             request = get("/echo", f"Content-Length: {len(body)}", method="POST")
             assert status(ask(address, request + body.encode("latin-1"))) == 400, body[:10]
 

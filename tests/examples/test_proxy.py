@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 from behind import nginx, unused
-from served import PATIENCE, Address, Served, connect, needs, output_of, read_all, reset
+from served import (
+    PATIENCE,
+    Address,
+    Served,
+    connect,
+    needs,
+    needs_prlimit,
+    output_of,
+    read_all,
+    reset,
+)
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -279,8 +289,46 @@ class TestConnecting:
         proxy.wait_for_connections(0)
         proxy.stop()
 
+    @needs_prlimit
+    def test_it_sleeps_where_others_have_all_descriptors(
+        self, start: Start, listener: socket.socket
+    ) -> None:
+        proxy = start(listener.getsockname())
+        client = proxy.connect_without_descriptors()
+        server, _ = listener.accept()
+        with client, server:
+            server.sendall(b"x")
+            assert client.recv(10) == b"x"
+        proxy.wait_for_connections(0)
+        proxy.stop()
+
 
 class TestStopping:
+    @pytest.mark.skipif(
+        sys.platform != "linux", reason="elsewhere a queue has room for 128, unless it is tuned"
+    )
+    def test_all_who_are_in_the_queue_are_taken(
+        self, start: Start, listener: socket.socket
+    ) -> None:
+        listener.listen(1000)  # a queue that overflows may lose data: Linux sends SYN cookies
+        proxy = start(listener.getsockname())
+        proxy.signal(signal.SIGSTOP)
+        clients = [connect(proxy.address) for _ in range(300)]
+        proxy.signal(signal.SIGTERM)
+        proxy.signal(signal.SIGCONT)
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+            client.shutdown(socket.SHUT_WR)
+        for _ in clients:
+            server, _address = listener.accept()
+            server.settimeout(PATIENCE)
+            with server:
+                server.sendall(read_all(server))
+        for number, client in enumerate(clients):
+            with client:
+                assert read_all(client) == b"%d" % number
+        proxy.expect_end()
+
     def test_what_runs_goes_on_and_nobody_new_is_taken(
         self, start: Start, listener: socket.socket
     ) -> None:
