@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         def _fatal_error(self, error: BaseException, message: str) -> None: ...
 
         _read_ready_cb: Callable[[], None]
-        _sock: socket.socket
+        _sock: socket.socket | None
 
 else:
     _Base = getattr(selector_events, "_SelectorSocketTransport", object)
@@ -97,7 +97,8 @@ class SocketTransport(_InC, _Base):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Sets the protocol; one that has buffers of its own is asyncio's matter."""
         super().set_protocol(protocol)
-        self._fileno = self._sock.fileno  # a method: it says whether the socket was closed
+        if self._sock is not None:  # it is, where the connection was lost
+            self._fileno = self._sock.fileno  # a method: it says whether the socket was closed
         self._takes_bytes = self._read_ready_cb == self._read_ready__data_received
 
     def _see_fatal(self, error: BaseException, message: str) -> None:

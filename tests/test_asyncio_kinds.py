@@ -5,11 +5,15 @@ import os
 import socket
 import ssl
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from test_asyncio import run, the_loop
+from test_asyncio import LIMIT, the_loop
+from test_asyncio import run as run_alone
+
+T = TypeVar("T")
 
 # Of localhost, which nobody else trusts: made for this test alone.
 CERTIFICATE = """\
@@ -30,6 +34,20 @@ zj0EAwIDRwAwRAIgVPK3NM1lTV/XqYFBkN8q2TMI2QniZ+l0R5kqB5y8Vs8CIADx
 NAYPwN7+uspV9NnUZzxXo1wbJZPfZYYuhtS3dn2p
 -----END CERTIFICATE-----
 """
+
+
+def run(backend: str, main: Coroutine[Any, Any, T]) -> T:
+    """Also lets the tasks of servers end, whose transports a loop that is closed would leave."""
+
+    async def whole() -> T:
+        ours = asyncio.all_tasks()
+        result = await main
+        rest = asyncio.all_tasks() - ours
+        if rest:
+            await asyncio.wait(rest, timeout=LIMIT)
+        return result
+
+    return run_alone(backend, whole())
 
 
 @pytest.fixture
@@ -132,6 +150,28 @@ def test_a_file_is_sent(backend: str, fallback: bool) -> None:
         return await got
 
     assert run(backend, main()) == b"before" + content[100:] + b"after"
+
+
+def test_a_lost_connection_may_get_another_protocol(backend: str) -> None:
+    """`sendfile` does that, where the peer went meanwhile."""
+
+    async def main() -> None:
+        lost = the_loop().create_future()
+
+        class Lost(asyncio.Protocol):
+            def connection_lost(self, error: Exception | None) -> None:
+                lost.set_result(error)
+
+        ours, peer = socket.socketpair()
+        transport, _ = await the_loop().create_connection(Lost, sock=ours)
+        transport.abort()
+        assert await lost is None
+        other = asyncio.Protocol()
+        transport.set_protocol(other)
+        assert transport.get_protocol() is other
+        peer.close()
+
+    run(backend, main())
 
 
 def test_datagrams(backend: str) -> None:
