@@ -33,6 +33,7 @@ from benchmarks.rows import (
     NOT_TO_GROW,
     ROWS,
     Limit,
+    Row,
 )
 
 AIM, FLOOR, NEITHER = "✓", "~", "✗"
@@ -112,13 +113,19 @@ def ratios(runs: Sequence[Results]) -> str:
                 line += [judged(figure, limit, "{:.0f}") for figure in own]
                 line += [f"{limit.aim:.0f}" if limit else "", ""]
                 continue
-            for run in runs:
-                found = judged(run.ratio(row.key, POLLSTER, against), limit)
-                spread = run.spread(row.key, POLLSTER, against)
-                line.append(f"{found} ±{spread:.2f}" if found and spread is not None else found)
-            line += ["", ""] if limit is None else [number(limit.aim), number(limit.floor)]
+            line += compared(runs, row, against, limit)
         lines.append(line)
     return markdown(head, lines)
+
+
+def compared(runs: Sequence[Results], row: Row, against: str, limit: Limit | None) -> list[str]:
+    """Returns the cells of a row: each run's ratio and its spread, then the aim and the floor."""
+    cells = []
+    for run in runs:
+        found = judged(run.ratio(row.key, POLLSTER, against), limit)
+        spread = run.spread(row.key, POLLSTER, against)
+        cells.append(f"{found} ±{spread:.2f}" if found and spread is not None else found)
+    return cells + (["", ""] if limit is None else [number(limit.aim), number(limit.floor)])
 
 
 def judged(figure: float | None, limit: Limit | None, form: str = "{:.2f}") -> str:
@@ -172,11 +179,7 @@ def loops(runs: Sequence[Results]) -> str:
             continue
         line = [row.work]
         for against, limit in ((ASYNCIO, row.asyncio), (UVLOOP, row.uvloop)):
-            for run in runs:
-                found = judged(run.ratio(row.key, POLLSTER, against), limit)
-                spread = run.spread(row.key, POLLSTER, against)
-                line.append(f"{found} ±{spread:.2f}" if found and spread is not None else found)
-            line += ["", ""] if limit is None else [number(limit.aim), number(limit.floor)]
+            line += compared(runs, row, against, limit)
         lines.append(line)
     return markdown(head, lines)
 
