@@ -191,12 +191,34 @@ def output_of(*command: object) -> str:
 
 
 @contextlib.contextmanager
-def as_many_descriptors_as_allowed() -> Iterator[int]:
-    """Raises the limit of this process, and of those that it starts; says how many there may be."""
+def descriptors_for(wanted: int) -> Iterator[int]:
+    """Raises the limit of this process, and of those that it starts.
+
+    Says for how many of the connections that are wanted there is room then.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 20_000 if hard == resource.RLIM_INFINITY else hard
+    most = max(soft, 20_000 if hard == resource.RLIM_INFINITY else hard)
+    number = min(wanted, most - 200)
+    if number < wanted:
+        print(f"{number:,} connections: RLIMIT_NOFILE allows no more")
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-        yield max(soft, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        yield number
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def connected(server: Served, number: int) -> Iterator[list[socket.socket]]:
+    """Connects so many clients, and waits until the server has them all; resets them in the end."""
+    clients: list[socket.socket] = []
+    try:
+        for count in range(number):
+            clients.append(connect(server.address))
+            if count % 100 == 0:  # the queue of those who wait is not endless
+                server.wait_for_connections(count + 1)
+        server.wait_for_connections(number)
+        yield clients
+    finally:
+        for client in clients:
+            reset(client)

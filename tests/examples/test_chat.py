@@ -14,8 +14,9 @@ import pytest
 from served import (
     PATIENCE,
     Served,
-    as_many_descriptors_as_allowed,
     connect,
+    connected,
+    descriptors_for,
     needs,
     needs_prlimit,
     reset,
@@ -182,19 +183,9 @@ class TestPrograms:
 
 class TestMany:
     def test_thousands_hear_all_in_its_order(self, start: Start, queue: str) -> None:
-        with as_many_descriptors_as_allowed() as most:
-            wanted = 2000 if queue == "epoll" else 500
-            number = min(wanted, most - 200)
-            if number < wanted:
-                print(f"{number:,} clients: RLIMIT_NOFILE allows no more")
+        with descriptors_for(2000 if queue == "epoll" else 500) as number:
             chat = start("--limit", 10_000_000)
-            clients: list[socket.socket] = []
-            try:
-                for count in range(number):
-                    clients.append(connect(chat.address))
-                    if count % 100 == 0:  # the queue of those who wait is not endless
-                        chat.wait_for_connections(count + 1)
-                chat.wait_for_connections(number)
+            with connected(chat, number) as clients:
                 for text in (b"one", b"two", b"three"):
                     clients[-1].sendall(text + b"\n")
                 said = b"".join(
@@ -205,9 +196,6 @@ class TestMany:
                     while not heard.endswith(said):
                         heard = heard[-200:] + (data := client.recv(65536))
                         assert data
-            finally:
-                for client in clients:
-                    reset(client)
             chat.wait_for_connections(0)
             chat.stop()
 

@@ -17,8 +17,9 @@ from served import (
     PATIENCE,
     Address,
     Served,
-    as_many_descriptors_as_allowed,
     connect,
+    connected,
+    descriptors_for,
     needs,
     output_of,
     read_all,
@@ -338,25 +339,12 @@ class TestRudeClients:
 
 class TestManyConnections:
     def test_thousands_that_are_idle(self, start: Start, queue: str) -> None:
-        with as_many_descriptors_as_allowed() as most:
-            wanted = 10_000 if queue == "epoll" else 1_000
-            number = min(wanted, most - 200)
-            if number < wanted:
-                print(f"{number:,} connections: RLIMIT_NOFILE allows no more")
+        with descriptors_for(10_000 if queue == "epoll" else 1_000) as number:
             server = start(idle=1000)
-            clients = []
-            try:
-                for count in range(number):
-                    clients.append(connect(server.address))
-                    if count % 100 == 0:  # the queue of those who wait is not endless
-                        server.wait_for_connections(count + 1)
-                server.wait_for_connections(number)
+            with connected(server, number) as clients:
                 for client in (clients[0], clients[number // 2], clients[-1]):
                     client.sendall(LAST)
                     assert status(read_all(client)) == 200
-            finally:
-                for client in clients:
-                    reset(client)
             server.wait_for_connections(0)
             server.stop()
 
