@@ -9,6 +9,7 @@ import contextvars
 import gc
 import os
 import platform
+import select
 import selectors
 import socket
 import struct
@@ -284,12 +285,16 @@ def test_pauses_within_data_received(backend: str) -> None:
     async def program(seen: Trace) -> None:
         protocol = Noting(seen, pause)
         transport, peer = await connect(protocol)
-        for message in (b"one", b"two", b"three"):
+        peer.sendall(b"one")
+        await until(lambda: b"one" in seen)
+        for message in (b"two", b"three"):
             peer.sendall(message)
-            await asyncio.sleep(0.005)
+            assert select.select([transport.get_extra_info("socket")], [], [], LIMIT)[0]
+            await asyncio.sleep(0)  # an iteration finds it there, if it looks
+            await asyncio.sleep(0)
+            seen.append("resumed")
             transport.resume_reading()
             await until(lambda: message in seen)  # noqa: B023
-            seen.append("next")
         peer.close()
         transport.resume_reading()
         await protocol.lost.wait()
@@ -685,10 +690,18 @@ def test_a_stream_whose_reader_is_gone(backend: str) -> None:
     async def program(seen: Trace) -> None:
         protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
         gc.collect()
+        ended = asyncio.Event()
+        eof_received = protocol.eof_received
+
+        def note_end() -> bool:
+            ended.set()
+            return eof_received()
+
+        protocol.eof_received = note_end
         transport, peer = await connect(protocol)
         peer.sendall(b"nobody reads it")
         peer.close()
-        await asyncio.sleep(0.01)
+        await ended.wait()
         seen.append(transport.is_closing())
         transport.close()
 
