@@ -364,7 +364,7 @@ static PyObject *looping_begin_streams(PyObject *object, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &stream_type, &PyType_Type,
                           &reader_type))
         return NULL;
-    if (!self->written || self->stream_type)
+    if (!self->written || self->data_received)
         return PyErr_Format(PyExc_TypeError, "streams of a loop begin once, after it has begun");
     self->data_received = PyObject_GetAttr(stream_type, self->names.data_received);
     self->feed_data = PyObject_GetAttr(reader_type, self->names.feed_data);
